@@ -1,0 +1,1 @@
+"""The volunteer, the validator peer, the submitter, and what they share on the wire."""

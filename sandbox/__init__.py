@@ -1,0 +1,1 @@
+"""Running untrusted work: the Docker runner, its profile, its warm containers, its engine."""

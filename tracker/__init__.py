@@ -1,0 +1,1 @@
+"""The service: announce, signalling, work session, ledger, store, web pages."""

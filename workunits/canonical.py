@@ -1,0 +1,166 @@
+"""Canonical bencode: one value, one encoding (BEP 3).
+
+The library decodes liberally (unsorted and duplicate keys). What we hash and sign must have one
+spelling, so anything that does not re-encode to the same bytes is refused.
+"""
+
+from typing import TypeAlias, Union, cast
+
+import bencodepy
+
+from workunits.errors import LimitError, MalformedError
+
+Value: TypeAlias = Union[int, bytes, list["Value"], dict[bytes, "Value"]]
+"""What canonical bencode can hold. Text is UTF-8 bytes."""
+
+MAX_DEPTH = 16
+MAX_INTEGER = 2**63 - 1
+_codec = bencodepy.Bencode(max_depth=MAX_DEPTH)
+
+
+def encode(value: object) -> bytes:
+    """Return the canonical bencoding of ``value`` (int, bytes, str, list, tuple, dict)."""
+    return cast(bytes, _codec.encode(value))
+
+
+def decode(raw: bytes, *, limit: int, what: str = "message") -> Value:
+    """Decode ``raw`` strictly.
+
+    Raises ``LimitError`` above ``limit`` bytes, and ``MalformedError`` for anything that is not
+    the one canonical encoding of its value or is nested deeper than ``MAX_DEPTH``.
+    """
+    if len(raw) > limit:
+        raise LimitError(f"{what} of {len(raw)} bytes is over the limit of {limit}")
+    try:
+        value = _codec.decode(raw)
+        same = _codec.encode(value) == raw
+    except Exception as error:  # the library lets more than its own error out (found by fuzzing)
+        raise MalformedError(f"{what} is not bencode: {error}") from None
+    if not same:
+        raise MalformedError(f"{what} is not canonical bencode (unsorted or duplicate keys)")
+    return cast(Value, value)
+
+
+def decode_fields(raw: bytes, *, limit: int, what: str) -> "Fields":
+    """Decode a canonical dictionary and return it ready for strict reading."""
+    return Fields.of(decode(raw, limit=limit, what=what), what)
+
+
+class Fields:
+    """A decoded dictionary, read key by key; what was not read at ``end`` is refused.
+
+    Every getter raises ``MalformedError`` that names the message and the field.
+    """
+
+    __slots__ = ("_items", "_what")
+
+    def __init__(self, items: dict[bytes, Value], what: str) -> None:
+        self._items = dict(items)
+        self._what = what
+
+    @classmethod
+    def of(cls, value: Value, what: str) -> "Fields":
+        """Wrap ``value``, which must be a dictionary."""
+        if not isinstance(value, dict):
+            raise MalformedError(f"{what} is not a dictionary")
+        return cls(value, what)
+
+    def has(self, key: str) -> bool:
+        """Whether ``key`` is there and not read yet."""
+        return key.encode() in self._items
+
+    def integer(self, key: str, low: int = 0, high: int = MAX_INTEGER) -> int:
+        """Take an integer in ``[low, high]``."""
+        value = self._take(key)
+        if not isinstance(value, int) or not low <= value <= high:
+            raise self._wrong(key, f"an integer from {low} to {high}")
+        return value
+
+    def flag(self, key: str) -> bool:
+        """Take 0 or 1."""
+        return self.integer(key, 0, 1) == 1
+
+    def octets(self, key: str, *, length: int | None = None, limit: int = 2**31) -> bytes:
+        """Take a byte string of exactly ``length`` bytes, or of at most ``limit``."""
+        value = self._take(key)
+        if not isinstance(value, bytes):
+            raise self._wrong(key, "a byte string")
+        if length is not None and len(value) != length:
+            raise self._wrong(key, f"{length} bytes, and is {len(value)}")
+        if len(value) > limit:
+            raise LimitError(f"{self._what}: {key} of {len(value)} bytes is over {limit}")
+        return value
+
+    def text(self, key: str, *, limit: int) -> str:
+        """Take UTF-8 text of at most ``limit`` bytes."""
+        return self._text(key, self.octets(key, limit=limit))
+
+    def texts(self, key: str, *, count: int, limit: int) -> tuple[str, ...]:
+        """Take a list of at most ``count`` texts of at most ``limit`` bytes each."""
+        return tuple(
+            self._text(key, self._bounded(key, item, limit)) for item in self.items(key, count)
+        )
+
+    def items(self, key: str, count: int) -> list[Value]:
+        """Take a list of at most ``count`` values."""
+        value = self._take(key)
+        if not isinstance(value, list):
+            raise self._wrong(key, "a list")
+        if len(value) > count:
+            raise LimitError(f"{self._what}: {key} has {len(value)} entries, more than {count}")
+        return value
+
+    def groups(self, key: str, count: int) -> list["Fields"]:
+        """Take a list of at most ``count`` dictionaries."""
+        return [Fields.of(item, f"{self._what}: {key}") for item in self.items(key, count)]
+
+    def group(self, key: str) -> "Fields":
+        """Take a dictionary."""
+        return Fields.of(self._take(key), f"{self._what}: {key}")
+
+    def packed(self, key: str, size: int, count: int) -> tuple[bytes, ...]:
+        """Take a byte string that is at most ``count`` records of ``size`` bytes."""
+        value = self.octets(key, limit=size * count)
+        if len(value) % size:
+            raise self._wrong(key, f"a multiple of {size} bytes")
+        return tuple(value[at : at + size] for at in range(0, len(value), size))
+
+    def integers(self, key: str, count: int, high: int = MAX_INTEGER) -> tuple[int, ...]:
+        """Take a list of at most ``count`` integers in ``[0, high]``."""
+        values = self.items(key, count)
+        for value in values:
+            if not isinstance(value, int) or not 0 <= value <= high:
+                raise self._wrong(key, f"a list of integers from 0 to {high}")
+        return tuple(cast(list[int], values))
+
+    def keys(self) -> tuple[str, ...]:
+        """The keys that were not read yet, in order."""
+        return tuple(self._text("key", key) for key in self._items)
+
+    def end(self) -> None:
+        """Refuse whatever was not read."""
+        if self._items:
+            extra = ", ".join(sorted(repr(key)[1:] for key in self._items))
+            raise MalformedError(f"{self._what} has unknown fields: {extra[:200]}")
+
+    def _take(self, key: str) -> Value:
+        try:
+            return self._items.pop(key.encode())
+        except KeyError:
+            raise MalformedError(f"{self._what} lacks the field {key!r}") from None
+
+    def _wrong(self, key: str, wanted: str) -> MalformedError:
+        return MalformedError(f"{self._what}: {key} must be {wanted}")
+
+    def _bounded(self, key: str, value: Value, limit: int) -> bytes:
+        if not isinstance(value, bytes):
+            raise self._wrong(key, "byte strings")
+        if len(value) > limit:
+            raise LimitError(f"{self._what}: {key} of {len(value)} bytes is over {limit}")
+        return value
+
+    def _text(self, key: str, value: bytes) -> str:
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            raise self._wrong(key, "UTF-8 text") from None

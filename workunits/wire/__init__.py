@@ -1,0 +1,1 @@
+"""Frozen messages for every wire, each with a strict ``parse`` and an ``encode``."""
