@@ -4,13 +4,13 @@ The library decodes liberally (unsorted and duplicate keys). What we hash and si
 spelling, so anything that does not re-encode to the same bytes is refused.
 """
 
-from typing import TypeAlias, Union, cast
+from typing import TypeAlias, cast
 
 import bencodepy
 
 from workunits.errors import LimitError, MalformedError
 
-Value: TypeAlias = Union[int, bytes, list["Value"], dict[bytes, "Value"]]
+Value: TypeAlias = int | bytes | list["Value"] | dict[bytes, "Value"]
 """What canonical bencode can hold. Text is UTF-8 bytes."""
 
 MAX_DEPTH = 16
@@ -20,7 +20,7 @@ _codec = bencodepy.Bencode(max_depth=MAX_DEPTH)
 
 def encode(value: object) -> bytes:
     """Return the canonical bencoding of ``value`` (int, bytes, str, list, tuple, dict)."""
-    return cast(bytes, _codec.encode(value))
+    return cast("bytes", _codec.encode(value))
 
 
 def decode(raw: bytes, *, limit: int, what: str = "message") -> Value:
@@ -38,7 +38,7 @@ def decode(raw: bytes, *, limit: int, what: str = "message") -> Value:
         raise MalformedError(f"{what} is not bencode: {error}") from None
     if not same:
         raise MalformedError(f"{what} is not canonical bencode (unsorted or duplicate keys)")
-    return cast(Value, value)
+    return cast("Value", value)
 
 
 def decode_fields(raw: bytes, *, limit: int, what: str) -> "Fields":
@@ -97,9 +97,7 @@ class Fields:
 
     def texts(self, key: str, *, count: int, limit: int) -> tuple[str, ...]:
         """Take a list of at most ``count`` texts of at most ``limit`` bytes each."""
-        return tuple(
-            self._text(key, self._bounded(key, item, limit)) for item in self.items(key, count)
-        )
+        return tuple(self._text(key, block) for block in self.blocks(key, count, limit))
 
     def items(self, key: str, count: int) -> list[Value]:
         """Take a list of at most ``count`` values."""
@@ -118,20 +116,9 @@ class Fields:
         """Take a dictionary."""
         return Fields.of(self._take(key), f"{self._what}: {key}")
 
-    def packed(self, key: str, size: int, count: int) -> tuple[bytes, ...]:
-        """Take a byte string that is at most ``count`` records of ``size`` bytes."""
-        value = self.octets(key, limit=size * count)
-        if len(value) % size:
-            raise self._wrong(key, f"a multiple of {size} bytes")
-        return tuple(value[at : at + size] for at in range(0, len(value), size))
-
-    def integers(self, key: str, count: int, high: int = MAX_INTEGER) -> tuple[int, ...]:
-        """Take a list of at most ``count`` integers in ``[0, high]``."""
-        values = self.items(key, count)
-        for value in values:
-            if not isinstance(value, int) or not 0 <= value <= high:
-                raise self._wrong(key, f"a list of integers from 0 to {high}")
-        return tuple(cast(list[int], values))
+    def blocks(self, key: str, count: int, limit: int) -> tuple[bytes, ...]:
+        """Take a list of at most ``count`` byte strings of at most ``limit`` bytes each."""
+        return tuple(self._bounded(key, item, limit) for item in self.items(key, count))
 
     def keys(self) -> tuple[str, ...]:
         """The keys that were not read yet, in order."""

@@ -1,0 +1,380 @@
+"""The job manifest: what a submitter signs, what a job id is the hash of.
+
+A job is data, not code: image, files and inputs are named by hash, the command is a list with
+placeholders, every field has a limit. See ``docs/protocol.md`` for the same as prose.
+"""
+
+import hashlib
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from typing import TypeVar
+
+from workunits import canonical
+from workunits.canonical import Fields
+from workunits.errors import MalformedError
+from workunits.ids import JobId, PeerKey, UnitId
+from workunits.names import file_name, fill, placeholders, plain_text
+from workunits.parameters import NamedBlob, Sweep
+from workunits.signing import SIGNATURE_SIZE, Domain, Identity, verify
+
+VERSION = 1
+MAX_MANIFEST = 1 << 20
+MAX_COMMAND = 64
+MAX_ARGUMENT = 4096
+MAX_FILES = 64
+MAX_OUTPUTS = 16
+MAX_PRICE = 10**9
+MAX_CPU_SECONDS = 24 * 3600
+MAX_MEMORY = 64 << 30
+MIN_MEMORY = 16 << 20
+MAX_OUTPUT_BYTES = 64 << 20
+MAX_NUMERIC_OUTPUT = 256 << 10
+NONCE_SIZE = 16
+_Choice = TypeVar("_Choice", bound=StrEnum)
+
+
+class Policy(StrEnum):
+    """How much checking a job wants (DESIGN.md, section 5)."""
+
+    TRUSTED = "trusted"
+    PAIR = "pair"
+
+
+class Comparison(StrEnum):
+    """When two results count as the same."""
+
+    EXACT = "exact"
+    NUMERIC = "numeric"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparator:
+    """How results are compared. Tolerances matter to ``numeric`` only."""
+
+    kind: Comparison = Comparison.EXACT
+    rtol: float = 0.0
+    atol: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one unit may use: CPU seconds, wall seconds, bytes of memory, bytes of output."""
+
+    cpu_seconds: int
+    wall_seconds: int
+    memory_bytes: int
+    output_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """An image by content hash, the files put beside it, and the command."""
+
+    image: str
+    command: tuple[str, ...]
+    files: tuple[NamedBlob, ...] = ()
+    stdout: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One work unit, derived: what a sandbox needs to run it."""
+
+    id: UnitId
+    parameters: dict[str, str]
+    command: tuple[str, ...]
+    inputs: tuple[NamedBlob, ...]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A job as its submitter wrote it. ``price`` is credits for one execution of one unit."""
+
+    submitter: PeerKey
+    name: str
+    program: Program
+    parameters: Sweep
+    inputs: tuple[NamedBlob, ...]
+    outputs: tuple[str, ...]
+    limits: Limits
+    price: int
+    policy: Policy
+    comparator: Comparator
+    nonce: bytes
+
+    @property
+    def units(self) -> int:
+        """How many units the job has."""
+        return len(self.parameters)
+
+    @property
+    def executions(self) -> int:
+        """How many executions of a unit are paid when all goes well."""
+        return 2 if self.policy is Policy.PAIR else 1
+
+    @property
+    def escrow(self) -> int:
+        """Credits set aside at submission: units x price x (1 + verification share)."""
+        return self.units * self.price * self.executions
+
+    @cached_property
+    def blobs(self) -> tuple[NamedBlob, ...]:
+        """Every blob that the job reads: files, inputs and the files of its parameters."""
+        per_unit = [file for axis in self.parameters.axes for file in getattr(axis, "files", ())]
+        return (*self.program.files, *self.inputs, *per_unit)
+
+    def unit(self, job: JobId, index: int) -> Unit:
+        """Derive unit ``index`` of this manifest, whose id is ``job``."""
+        parameters = self.parameters.parameters(index)
+        return Unit(
+            UnitId(job, index),
+            parameters,
+            tuple(fill(argument, parameters) for argument in self.program.command),
+            self.inputs + self.parameters.inputs(index),
+        )
+
+    def encode(self) -> bytes:
+        """The canonical bytes, which are hashed and signed."""
+        comparator: dict[str, object] = {"kind": self.comparator.kind.value}
+        if self.comparator.kind is Comparison.NUMERIC:
+            comparator |= {
+                "atol": repr(self.comparator.atol),
+                "rtol": repr(self.comparator.rtol),
+            }
+        return canonical.encode(
+            {
+                "comparator": comparator,
+                "inputs": [blob.value() for blob in self.inputs],
+                "limits": {
+                    "cpu": self.limits.cpu_seconds,
+                    "memory": self.limits.memory_bytes,
+                    "output": self.limits.output_bytes,
+                    "wall": self.limits.wall_seconds,
+                },
+                "name": self.name,
+                "nonce": self.nonce,
+                "outputs": list(self.outputs),
+                "parameters": self.parameters.value(),
+                "policy": self.policy.value,
+                "price": self.price,
+                "program": {
+                    "command": list(self.program.command),
+                    "files": [blob.value() for blob in self.program.files],
+                    "image": self.program.image,
+                    "stdout": self.program.stdout,
+                },
+                "submitter": self.submitter,
+                "version": VERSION,
+            }
+        )
+
+    @classmethod
+    def parse(cls, raw: bytes) -> "Manifest":
+        """Read a manifest strictly; every rule of ``check`` holds for what is returned."""
+        fields = canonical.decode_fields(raw, limit=MAX_MANIFEST, what="manifest")
+        fields.integer("version", VERSION, VERSION)
+        manifest = cls(
+            submitter=PeerKey(fields.octets("submitter", length=32)),
+            name=fields.text("name", limit=100),
+            program=_program(fields.group("program")),
+            parameters=Sweep.parse(fields.group("parameters")),
+            inputs=_blobs(fields, "inputs"),
+            outputs=fields.texts("outputs", count=MAX_OUTPUTS, limit=100),
+            limits=_limits(fields.group("limits")),
+            price=fields.integer("price", 0, MAX_PRICE),
+            policy=_member(Policy, fields.text("policy", limit=20), "policy"),
+            comparator=_comparator(fields.group("comparator")),
+            nonce=fields.octets("nonce", length=NONCE_SIZE),
+        )
+        fields.end()
+        manifest.check()
+        if manifest.encode() != raw:
+            raise MalformedError("the manifest has a second spelling of the same job")
+        return manifest
+
+    def check(self) -> None:
+        """Raise ``MalformedError`` or ``LimitError`` for the first rule that does not hold."""
+        for problem in self.problems():
+            raise problem
+
+    def problems(self) -> list[MalformedError]:
+        """Every rule between fields that does not hold."""
+        return [problem for check in _CHECKS for problem in check(self)]
+
+
+def _check_names(manifest: Manifest) -> list[MalformedError]:
+    found = []
+    if not manifest.name or not manifest.name.isprintable():
+        found.append(MalformedError("the job needs a printable name"))
+    for what, names in (
+        ("output", manifest.outputs),
+        ("input", tuple(blob.name for blob in manifest.inputs)),
+        ("program file", tuple(blob.name for blob in manifest.program.files)),
+    ):
+        for name in names:
+            try:
+                file_name(name, what)
+            except MalformedError as error:
+                found.append(error)
+        found += [
+            MalformedError(f"the {what} name {name!r} appears twice")
+            for name in sorted({name for name in names if names.count(name) > 1})
+        ]
+    shared = {blob.name for blob in manifest.inputs}
+    for axis in manifest.parameters.axes:
+        clash = shared.intersection(blob.name for blob in getattr(axis, "files", ()))
+        found += [
+            MalformedError(f"{name!r} is an input of every unit and a file of {axis.name}")
+            for name in sorted(clash)
+        ]
+    return found
+
+
+def _check_program(manifest: Manifest) -> list[MalformedError]:
+    found = []
+    program = manifest.program
+    if not program.command or not program.command[0]:
+        found.append(MalformedError("the command is empty"))
+    known = {axis.name for axis in manifest.parameters.axes}
+    for argument in program.command:
+        try:
+            plain_text(argument, "the command")
+            unknown = sorted(set(placeholders(argument)) - known)
+        except MalformedError as error:
+            found.append(error)
+            continue
+        found += [
+            MalformedError(
+                f"the command uses {{{name}}}, which is not a parameter",
+                hint=f"Parameters are: {', '.join(sorted(known)) or 'none'}.",
+            )
+            for name in unknown
+        ]
+    prefix, _, hexadecimal = program.image.partition(":")
+    if prefix != "sha256" or not _is_hash(hexadecimal):
+        found.append(MalformedError("the image must be a content hash, sha256:<64 hex digits>"))
+    if program.stdout and program.stdout not in manifest.outputs:
+        found.append(MalformedError(f"stdout {program.stdout!r} is not a declared output"))
+    if not manifest.outputs:
+        found.append(MalformedError("the job declares no output"))
+    return found
+
+
+def _check_comparator(manifest: Manifest) -> list[MalformedError]:
+    comparator = manifest.comparator
+    if comparator.kind is not Comparison.NUMERIC:
+        return []
+    found = []
+    for name, tolerance in (("rtol", comparator.rtol), ("atol", comparator.atol)):
+        if not (math.isfinite(tolerance) and 0 <= tolerance < 1e300):
+            found.append(MalformedError(f"{name} must be a finite number, 0 or more"))
+    if manifest.limits.output_bytes > MAX_NUMERIC_OUTPUT:
+        found.append(
+            MalformedError(
+                f"numeric comparison allows at most {MAX_NUMERIC_OUTPUT:,} bytes of output",
+                hint="Lower the output limit, or compare exactly.",
+            )
+        )
+    return found
+
+
+_CHECKS = (_check_names, _check_program, _check_comparator)
+
+
+@dataclass(frozen=True)
+class SignedManifest:
+    """A manifest with its submitter's signature: the content of a ``.job`` file."""
+
+    raw: bytes
+    signature: bytes
+    manifest: Manifest
+
+    @cached_property
+    def id(self) -> JobId:
+        """SHA-256 of the manifest's exact bytes."""
+        return JobId(hashlib.sha256(self.raw).digest())
+
+    @classmethod
+    def sign(cls, manifest: Manifest, identity: Identity) -> "SignedManifest":
+        """Sign ``manifest``, which must name ``identity`` as its submitter."""
+        manifest.check()
+        if manifest.submitter != identity.key:
+            raise ValueError("the manifest names another submitter")
+        raw = manifest.encode()
+        return cls(raw, identity.sign(Domain.MANIFEST, raw), manifest)
+
+    @classmethod
+    def of(cls, raw: bytes, signature: bytes) -> "SignedManifest":
+        """Parse ``raw`` and check ``signature``."""
+        manifest = Manifest.parse(raw)
+        verify(manifest.submitter, Domain.MANIFEST, raw, signature)
+        return cls(raw, signature, manifest)
+
+    @classmethod
+    def parse(cls, envelope: bytes) -> "SignedManifest":
+        """Read a ``.job`` file and check its signature."""
+        fields = canonical.decode_fields(envelope, limit=MAX_MANIFEST + 200, what="job")
+        raw = fields.octets("manifest", limit=MAX_MANIFEST)
+        signature = fields.octets("signature", length=SIGNATURE_SIZE)
+        fields.end()
+        return cls.of(raw, signature)
+
+    def encode(self) -> bytes:
+        """The bytes of a ``.job`` file."""
+        return canonical.encode({"manifest": self.raw, "signature": self.signature})
+
+
+def _program(fields: Fields) -> Program:
+    program = Program(
+        image=fields.text("image", limit=80),
+        command=fields.texts("command", count=MAX_COMMAND, limit=MAX_ARGUMENT),
+        files=_blobs(fields, "files"),
+        stdout=fields.text("stdout", limit=100),
+    )
+    fields.end()
+    return program
+
+
+def _blobs(fields: Fields, key: str) -> tuple[NamedBlob, ...]:
+    return tuple(NamedBlob.parse(group, key) for group in fields.groups(key, MAX_FILES))
+
+
+def _limits(fields: Fields) -> Limits:
+    limits = Limits(
+        cpu_seconds=fields.integer("cpu", 1, MAX_CPU_SECONDS),
+        wall_seconds=fields.integer("wall", 1, MAX_CPU_SECONDS),
+        memory_bytes=fields.integer("memory", MIN_MEMORY, MAX_MEMORY),
+        output_bytes=fields.integer("output", 1, MAX_OUTPUT_BYTES),
+    )
+    fields.end()
+    return limits
+
+
+def _comparator(fields: Fields) -> Comparator:
+    kind = _member(Comparison, fields.text("kind", limit=20), "comparator")
+    rtol = atol = 0.0
+    if kind is Comparison.NUMERIC:
+        rtol, atol = (_decimal(fields.text(key, limit=30), key) for key in ("rtol", "atol"))
+    fields.end()
+    return Comparator(kind, rtol, atol)
+
+
+def _decimal(text: str, what: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise MalformedError(f"{what} must be a number: {text!r}") from None
+
+
+def _member(kind: type[_Choice], text: str, what: str) -> _Choice:
+    try:
+        return kind(text)
+    except ValueError:
+        known = ", ".join(member.value for member in kind)
+        raise MalformedError(f"unknown {what} {text!r}", hint=f"Known: {known}.") from None
+
+
+def _is_hash(text: str) -> bool:
+    return len(text) == 64 and all(digit in "0123456789abcdef" for digit in text)

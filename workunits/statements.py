@@ -1,0 +1,124 @@
+"""Signed statements: every change that a person asks for over REST.
+
+A statement is canonical bencode signed by who says it. Its id is its hash, so saying it twice
+changes nothing, and a ledger can carry it as the reason for an entry.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar, TypeAlias
+
+from workunits import canonical
+from workunits.canonical import Fields
+from workunits.errors import MalformedError
+from workunits.ids import JobId, PeerKey
+from workunits.signing import Domain, Identity, verify
+
+MAX_STATEMENT = 4096
+MAX_AGE = 600
+"""Seconds by which the time in a statement may differ from the tracker's clock."""
+
+MAX_AMOUNT = 10**15
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """The operator mints ``amount`` credits for ``account``."""
+
+    t: ClassVar[str] = "grant"
+    account: PeerKey
+    amount: int
+
+    def value(self) -> dict[str, object]:
+        return {"account": self.account, "amount": self.amount}
+
+    @classmethod
+    def read(cls, fields: Fields) -> "Grant":
+        return cls(
+            PeerKey(fields.octets("account", length=32)), fields.integer("amount", 1, MAX_AMOUNT)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """The submitter ends a job; what is left of its escrow goes back."""
+
+    t: ClassVar[str] = "cancel"
+    job: JobId
+
+    def value(self) -> dict[str, object]:
+        return {"job": self.job}
+
+    @classmethod
+    def read(cls, fields: Fields) -> "Cancel":
+        return cls(JobId(fields.octets("job", length=32)))
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A peer wants the tracker to keep a blob as its web seed (v2 info-hash, length)."""
+
+    t: ClassVar[str] = "upload"
+    blob: bytes
+    length: int
+
+    def value(self) -> dict[str, object]:
+        return {"blob": self.blob, "length": self.length}
+
+    @classmethod
+    def read(cls, fields: Fields) -> "Upload":
+        return cls(fields.octets("blob", length=32), fields.integer("length"))
+
+
+Claim: TypeAlias = Grant | Cancel | Upload
+_TYPES: dict[str, type[Claim]] = {kind.t: kind for kind in (Grant, Cancel, Upload)}
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A claim, who makes it, when (Unix seconds), and the bytes and signature that prove it."""
+
+    raw: bytes
+    signature: bytes
+    author: PeerKey
+    time: int
+    claim: Claim
+
+    @cached_property
+    def id(self) -> bytes:
+        """SHA-256 of the signed bytes."""
+        return hashlib.sha256(self.raw).digest()
+
+    @classmethod
+    def sign(cls, identity: Identity, claim: Claim, *, time: int, nonce: bytes) -> "Statement":
+        """Sign ``claim``; ``nonce`` (16 bytes) tells two equal claims apart."""
+        raw = canonical.encode(
+            {"author": identity.key, "claim": claim.value(), "nonce": nonce, "t": claim.t}
+            | {"time": time}
+        )
+        return cls(raw, identity.sign(Domain.STATEMENT, raw), identity.key, time, claim)
+
+    def encode(self) -> bytes:
+        """The bytes that travel."""
+        return canonical.encode({"signature": self.signature, "statement": self.raw})
+
+    @classmethod
+    def parse(cls, envelope: bytes) -> "Statement":
+        """Read a statement strictly and check its signature (not its time)."""
+        outer = canonical.decode_fields(envelope, limit=MAX_STATEMENT, what="statement")
+        raw = outer.octets("statement", limit=MAX_STATEMENT)
+        signature = outer.octets("signature", length=64)
+        outer.end()
+        fields = canonical.decode_fields(raw, limit=MAX_STATEMENT, what="statement")
+        author = PeerKey(fields.octets("author", length=32))
+        fields.octets("nonce", length=16)
+        kind, time = fields.text("t", limit=20), fields.integer("time")
+        group = fields.group("claim")
+        fields.end()
+        if kind not in _TYPES:
+            raise MalformedError(f"unknown statement {kind!r}")
+        claim = _TYPES[kind].read(group)
+        group.end()
+        verify(author, Domain.STATEMENT, raw, signature)
+        return cls(raw, signature, author, time, claim)
