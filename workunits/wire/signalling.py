@@ -242,6 +242,12 @@ class Failure:
     info_hash: bytes | None = None
 
     @classmethod
+    def of(cls, error: RemoteError, action: str, info_hash: bytes | None) -> "Failure":
+        """The refusal that says ``error`` and its hint."""
+        reason = f"{error.message}; {error.hint}" if error.hint else error.message
+        return cls(reason[:MAX_REASON], action, info_hash)
+
+    @classmethod
     def answering(cls, raw: str | bytes, error: RemoteError) -> "Failure":
         """The refusal of ``raw``, naming its action and info-hash as far as they can be read."""
         action, info_hash = "announce", None
@@ -252,7 +258,7 @@ class Failure:
             info_hash = _identifier(message, "info_hash")
         except RemoteError:
             pass
-        return cls(error.message[:MAX_REASON], action, info_hash)
+        return cls.of(error, action, info_hash)
 
     def encode(self) -> str:
         """The text frame."""
