@@ -1,0 +1,279 @@
+"""One warm container: runs the units of one program one after the other, replaced when in doubt."""
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from sandbox.attach import Attach, HungUpError
+from sandbox.calls import Calls
+from sandbox.frames import Ended, FileBegins, FileData, Ready, encode_task
+from sandbox.runner import Ending, Limits, Outcome, Task
+from sandbox.slot import Slot
+from workunits.errors import LocalError, RemoteError, SwarmError, UnavailableError
+
+START_SECONDS = 60.0
+"""How long a container may take to become ready."""
+RESET_SECONDS = 2.0
+"""How long a container may take to clean up after a unit before it is replaced."""
+GRACE_SECONDS = 1.0
+"""The harness ends a unit at its wall limit; the host does so this much later, whatever happens."""
+STREAM_RATE = 20e6
+"""Slowest speed at which outputs leave a container that is not stuck, in bytes per second."""
+
+
+class Maker(Protocol):
+    """Makes containers for cells; knows image, profile, names and labels."""
+
+    async def create(self, folder: Path) -> "Container":
+        """Create a container (not started) that shows ``folder``."""
+
+    async def remove(self, container: "Container") -> None:
+        """Kill and remove it; quiet when the engine is gone, the reaper comes later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A container of ours. ``retire_at`` is on the monotonic clock, in seconds."""
+
+    id: str
+    name: str
+    retire_at: float
+
+
+class DockerCell:
+    """See ``runner.Cell``."""
+
+    def __init__(
+        self,
+        calls: Calls,
+        maker: Maker,
+        limits: Limits,
+        slot: Slot,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        on_close: Callable[["DockerCell"], None] = lambda cell: None,
+    ) -> None:
+        self._calls = calls
+        self._maker = maker
+        self._limits = limits
+        self._slot = slot
+        self._clock = clock
+        self._on_close = on_close
+        self._container: Container | None = None
+        self._line: Attach | None = None
+        self._ready = False
+        self._busy = False
+        self._closed = False
+
+    async def start(self) -> None:
+        """Start the container. Raises ``UnavailableError`` when it does not become ready."""
+        self._container = await self._maker.create(self._slot.folder)
+        try:
+            self._line = await Attach.open(self._calls.socket, self._container.id)
+            await self._calls.start(self._container.id)
+            async with asyncio.timeout(START_SECONDS):
+                await self._await_ready(self._line)
+        except (TimeoutError, HungUpError, RemoteError) as error:
+            complaint = self._line.complaint if self._line is not None else b""
+            await self._discard()
+            raise UnavailableError(
+                "a container did not become ready: "
+                + (complaint.decode(errors="replace").strip()[-300:] or repr(error)),
+                hint="Check that the image's python3 works, and the engine with `swarm doctor`.",
+            ) from None
+        except BaseException:
+            await self._discard()
+            raise
+
+    async def run(self, task: Task, into: Path) -> Outcome:
+        """See ``runner.Cell.run``. One unit at a time."""
+        if self._closed or self._busy:
+            raise LocalError(
+                "a cell was asked to run while it was closed or busy",
+                hint="This is a mistake in Open-Swarm; please report it.",
+            )
+        self._busy = True
+        clean = False
+        try:
+            line = await self._prepare(task)
+            outcome = await self._run(line, task, into)
+            clean = outcome.ending is Ending.EXITED and outcome.exit_status < 128
+            return outcome
+        finally:
+            self._busy = False
+            if not clean:
+                await self._discard()
+
+    async def close(self) -> None:
+        """See ``runner.Cell.close``."""
+        if self._closed:
+            return
+        self._closed = True
+        self._on_close(self)
+        await self._discard()
+        self._slot.remove()
+
+    async def _prepare(self, task: Task) -> Attach:
+        """A clean container with the task's inputs in place."""
+        if self._container is not None and not await self._is_fresh(self._container):
+            await self._discard()
+        if self._slot.needs_copy(task.inputs):
+            await asyncio.to_thread(self._slot.fill, task.inputs)
+        else:
+            self._slot.fill(task.inputs)
+        if self._line is None:
+            await self.start()
+        assert self._line is not None
+        return self._line
+
+    async def _is_fresh(self, container: Container) -> bool:
+        """Whether the warm container may take one more unit: young enough, and clean again."""
+        wall = self._limits.wall_seconds + GRACE_SECONDS
+        if self._line is None or self._clock() + wall > container.retire_at:
+            return False
+        try:
+            async with asyncio.timeout(RESET_SECONDS):
+                await self._await_ready(self._line)
+        except (TimeoutError, HungUpError, RemoteError):
+            return False
+        return True
+
+    async def _await_ready(self, line: Attach) -> None:
+        while not self._ready:
+            self._ready = isinstance(await line.next(), Ready)
+
+    async def _run(self, line: Attach, task: Task, into: Path) -> Outcome:
+        began = self._clock()
+        limit = self._limits.wall_seconds + GRACE_SECONDS + self._limits.output_bytes / STREAM_RATE
+        outputs = Outputs(task.outputs, into)
+        ending = Ending.LOST
+        try:
+            async with asyncio.timeout(limit):
+                self._ready = False
+                line.send(
+                    encode_task(task, self._limits), len(task.outputs), self._limits.output_bytes
+                )
+                ended = await self._collect(line, outputs)
+            if ended.ending is Ending.EXITED:
+                paths = outputs.finish()
+                return Outcome(
+                    Ending.EXITED,
+                    ended.status,
+                    paths,
+                    tuple(name for name in task.outputs if name not in paths),
+                    ended.stderr,
+                    ended.cpu_seconds,
+                    ended.wall_seconds,
+                )
+            outputs.drop()
+            return Outcome(
+                ended.ending,
+                -1,
+                {},
+                task.outputs,
+                ended.stderr,
+                ended.cpu_seconds,
+                ended.wall_seconds,
+            )
+        except TimeoutError:
+            ending = Ending.WALL
+        except HungUpError:
+            ending = await self._post_mortem()
+        except RemoteError:
+            ending = Ending.LOST
+        except OSError as error:
+            raise LocalError(
+                f"an output could not be written to {into}: {error.strerror}",
+                hint="Free disk space, or give `--disk` another folder.",
+            ) from None
+        finally:
+            outputs.close()
+        outputs.drop()
+        return Outcome(ending, -1, {}, task.outputs, b"", 0.0, self._clock() - began)
+
+    @staticmethod
+    async def _collect(line: Attach, outputs: "Outputs") -> Ended:
+        while True:
+            match await line.next():
+                case FileBegins(index, size):
+                    outputs.begin(index, size)
+                case FileData(data):
+                    outputs.write(data)
+                case Ended() as ended:
+                    return ended
+                case Ready():
+                    raise AssertionError("the parser lets no Ready through in mid-unit")
+
+    async def _post_mortem(self) -> Ending:
+        """Why the line ended in mid-unit."""
+        assert self._container is not None
+        with contextlib.suppress(SwarmError):
+            death = await self._calls.death(self._container.id)
+            if death.out_of_memory:
+                return Ending.MEMORY
+        return Ending.LOST
+
+    async def _discard(self) -> None:
+        """Cut the line first, then kill: never the other way round."""
+        line, self._line = self._line, None
+        container, self._container = self._container, None
+        self._ready = False
+        if line is not None:
+            line.abort()
+        if container is not None:
+            await self._maker.remove(container)
+
+
+class Outputs:
+    """Writes what the parser let through into new files of a folder of the host."""
+
+    __slots__ = ("_file", "_folder", "_left", "_names", "_paths")
+
+    def __init__(self, names: tuple[str, ...], folder: Path) -> None:
+        self._names = names
+        self._folder = folder
+        self._paths: dict[str, Path] = {}
+        self._file: int | None = None
+        self._left = 0
+
+    def begin(self, index: int, size: int) -> None:
+        """The next output begins."""
+        path = self._folder / self._names[index]
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        self._file = os.open(path, flags, 0o644)
+        self._paths[self._names[index]] = path
+        self._left = size
+        if not size:
+            self.close()
+
+    def write(self, data: bytes) -> None:
+        """The next bytes of it."""
+        assert self._file is not None
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._file, view) :]
+        self._left -= len(data)
+        if not self._left:
+            self.close()
+
+    def finish(self) -> dict[str, Path]:
+        """The files that are complete, by name, in the order of their declaration."""
+        return {name: self._paths[name] for name in self._names if name in self._paths}
+
+    def close(self) -> None:
+        """Close what is open."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def drop(self) -> None:
+        """Remove everything: the unit has no result."""
+        self.close()
+        for path in self._paths.values():
+            path.unlink(missing_ok=True)
+        self._paths.clear()

@@ -1,0 +1,162 @@
+"""Images by content: their hash, and the runtime image that is built without any registry."""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import docker
+import requests
+from docker.errors import DockerException
+
+from workunits.errors import LocalError, MalformedError, UnavailableError
+
+Say = Callable[[str], None]
+
+SUITE = "bookworm"
+PACKAGES = ("python3", "dash")
+EPOCH = 1_700_000_000
+"""Time stamp of every file in the image, in seconds since 1970: same packages, same bytes."""
+_RECIPE = ("--variant=extract", "--include=" + ",".join(PACKAGES), SUITE)
+_DIFF_ID = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
+_CHUNK = 1 << 20
+_REPOSITORY = "openswarm/image"
+
+
+def content_hash(layers: Sequence[str]) -> str:
+    """Hash of an image's root file system, from the diff ids of its layers, lowest first.
+
+    It is the ChainID of the OCI image specification: SHA-256 over the diff ids, and the diff id
+    itself for one layer, so an imported tar file has the SHA-256 of its bytes. Configuration and
+    creation time do not count. Raises ``MalformedError`` when ``layers`` are not diff ids.
+    """
+    if not layers or not all(_DIFF_ID.fullmatch(layer) for layer in layers):
+        raise MalformedError("an image must have layers that are named by sha256")
+    chain = layers[0]
+    for layer in layers[1:]:
+        chain = "sha256:" + hashlib.sha256(f"{chain} {layer}".encode()).hexdigest()
+    return chain
+
+
+def hash_of(inspected: dict[str, Any]) -> str:
+    """Content hash of an image from the engine's description of it."""
+    return content_hash((inspected.get("RootFS") or {}).get("Layers") or ())
+
+
+def tar_hash(tar: Path) -> str:
+    """Content hash that an uncompressed tar file will have as an image of one layer."""
+    with tar.open("rb") as file:
+        return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def find(api: docker.APIClient, image: str) -> dict[str, Any] | None:
+    """The engine's description of an image with content hash ``image``, one without declared
+    volumes if there is a choice; None when the engine has none."""
+    best = None
+    for identity in {entry["Id"] for entry in api.images()}:
+        try:
+            found = cast(dict[str, Any], api.inspect_image(identity))
+            if hash_of(found) != image:
+                continue
+        except (MalformedError, docker.errors.ImageNotFound):
+            continue
+        if not volumes(found):
+            return found
+        best = found
+    return best
+
+
+def volumes(inspected: dict[str, Any]) -> tuple[str, ...]:
+    """Folders that the image declares as volumes; the engine would put them on the host's disk."""
+    return tuple((inspected.get("Config") or {}).get("Volumes") or ())
+
+
+def load(engine: str, tar: Path, say: Say) -> str:
+    """Import the root file system in ``tar`` into the engine, unless it is there; returns its hash.
+
+    Raises ``UnavailableError`` when the engine does not answer and ``LocalError`` when it refuses
+    the file.
+    """
+    if not tarfile.is_tarfile(tar):
+        raise LocalError(f"{tar} is not a tar file", hint="Give an uncompressed root file system.")
+    wanted = tar_hash(tar)
+    try:
+        with docker.APIClient(base_url=engine, timeout=600, version="auto") as api:
+            found = find(api, wanted)
+            if found is not None:
+                return wanted
+            say(f"importing the image {wanted[7:19]} into the engine")
+            reply = json.loads(
+                api.import_image_from_file(
+                    str(tar), repository=_REPOSITORY, tag=wanted[7:19]
+                ).splitlines()[-1]
+            )
+            if "error" in reply:
+                raise LocalError(
+                    f"the engine refused the image {tar}: {reply['error']}",
+                    hint="Check the disk space of the engine with `docker system df`.",
+                )
+            got = hash_of(api.inspect_image(reply["status"]))
+    except (DockerException, requests.RequestException) as error:
+        raise UnavailableError(
+            f"the Docker engine at {engine} could not import an image: {error}",
+            hint="Check with `swarm doctor` that the engine is running.",
+        ) from None
+    if got != wanted:
+        raise LocalError(
+            f"{tar} became the image {got}, not {wanted}",
+            hint="Give the tar file uncompressed, as it was hashed.",
+        )
+    return got
+
+
+def runtime(engine: str, cache: Path, say: Say) -> str:
+    """Make sure that the engine has the runtime image (Debian with Python); returns its hash."""
+    return load(engine, build(cache, say), say)
+
+
+def build(cache: Path, say: Say) -> Path:
+    """The runtime image as a tar file in ``cache``, made with mmdebstrap if it is not there yet.
+
+    Raises ``UnavailableError`` where it cannot be made.
+    """
+    recipe = hashlib.sha256("\n".join((*_RECIPE, str(EPOCH))).encode()).hexdigest()[:12]
+    tar = cache / f"runtime-{SUITE}-{recipe}.tar"
+    if tar.exists():
+        return tar
+    if shutil.which("mmdebstrap") is None:
+        raise UnavailableError(
+            "the runtime image cannot be built: mmdebstrap is not installed",
+            hint="On Debian or Ubuntu run `apt-get install mmdebstrap debian-archive-keyring`; "
+            f"elsewhere copy {tar.name} from such a machine to {cache}.",
+        )
+    cache.mkdir(parents=True, exist_ok=True)
+    say(f"building the runtime image (Debian {SUITE} with {', '.join(PACKAGES)})")
+    with tempfile.TemporaryDirectory(dir=cache, prefix="building-") as folder:
+        fresh = Path(folder) / "image.tar"
+        command = ["mmdebstrap", "--quiet", *_RECIPE, str(fresh)]
+        environment = os.environ | {"SOURCE_DATE_EPOCH": str(EPOCH), "TMPDIR": folder}
+        # The packages are unpacked by another user (apt's, or a mapped one).
+        Path(folder).chmod(0o755)
+        done = subprocess.run(command, env=environment, capture_output=True, check=False)
+        if done.returncode or not fresh.exists():
+            raise UnavailableError(
+                "the runtime image could not be built: " + _last_error(done.stderr),
+                hint="Check the network and the package sources with `apt-get update`, "
+                "then try again.",
+            )
+        fresh.replace(tar)
+    return tar
+
+
+def _last_error(output: bytes) -> str:
+    lines = [line.strip() for line in output.decode(errors="replace").splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("E:")] or lines
+    return (errors[-1] if errors else "mmdebstrap gave no reason")[:300]
