@@ -75,7 +75,12 @@ class Result:
     @cached_property
     def digest(self) -> Digest:
         """SHA-256 of the canonical result manifest."""
-        return Digest(hashlib.sha256(self.encode()).digest())
+        return self.digest_of(self.encode())
+
+    @staticmethod
+    def digest_of(raw: bytes) -> Digest:
+        """The digest of an encoded result manifest."""
+        return Digest(hashlib.sha256(raw).digest())
 
     @property
     def size(self) -> int:

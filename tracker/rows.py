@@ -1,0 +1,142 @@
+"""What the tracker keeps, as rows: the state machine emits them, the store writes them.
+
+A row is the whole new state of one thing, so writing it twice changes nothing and of several
+versions in one transaction only the last counts.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+
+class JobRow(NamedTuple):
+    """A job. Counts are those of the moment the row was written; a live job counts in memory."""
+
+    id: bytes
+    manifest: bytes
+    signature: bytes
+    submitter: bytes
+    name: str
+    state: str
+    created: float
+    units: int
+    accepted: int
+    failed: int
+    executions: int
+    wrong: int
+    paid: int
+    returned: int
+    reason: str
+
+
+class UnitRow(NamedTuple):
+    """A unit that was leased at least once."""
+
+    job: bytes
+    idx: int
+    stage: str
+    attempts: int
+    checkpoint: bytes
+    result: bytes
+    reason: str
+
+
+class ExecutionRow(NamedTuple):
+    """One peer's attempt at one unit."""
+
+    token: int
+    job: bytes
+    idx: int
+    peer: bytes
+    owner: bytes
+    doing: str
+    commitment: bytes
+    seal: bytes
+    result: bytes
+
+
+class ContentRow(NamedTuple):
+    """A small output that came inline, by v2 info-hash."""
+
+    v2: bytes
+    data: bytes
+
+
+class PeerRow(NamedTuple):
+    """What verdicts have said of a peer."""
+
+    key: bytes
+    owner: bytes
+    validator: int
+    right: int
+    wrong: int
+    withheld: int
+    banned: int
+
+
+class EntryRow(NamedTuple):
+    """A ledger entry and the head of the chain after it."""
+
+    number: int
+    head: bytes
+    entry: bytes
+
+
+class AccountRow(NamedTuple):
+    """A balance, and what led to it."""
+
+    account: bytes
+    balance: int
+    earned: int
+    spent: int
+
+
+class StatementRow(NamedTuple):
+    """A signed statement that was carried out."""
+
+    id: bytes
+    raw: bytes
+    signature: bytes
+    time: int
+
+
+class BlobRow(NamedTuple):
+    """A blob that the tracker keeps as a web seed."""
+
+    v2: bytes
+    length: int
+    info: bytes
+    account: bytes
+
+
+Row: TypeAlias = (
+    JobRow
+    | UnitRow
+    | ExecutionRow
+    | ContentRow
+    | PeerRow
+    | EntryRow
+    | AccountRow
+    | StatementRow
+    | BlobRow
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Where rows of a kind live; the first ``keys`` columns identify one."""
+
+    name: str
+    keys: int
+
+
+TABLES: dict[type[Row], Table] = {
+    JobRow: Table("jobs", 1),
+    UnitRow: Table("units", 2),
+    ExecutionRow: Table("executions", 1),
+    ContentRow: Table("contents", 1),
+    PeerRow: Table("peers", 1),
+    EntryRow: Table("ledger", 1),
+    AccountRow: Table("accounts", 1),
+    StatementRow: Table("statements", 1),
+    BlobRow: Table("blobs", 1),
+}

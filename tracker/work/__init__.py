@@ -1,0 +1,1 @@
+"""Work: who computes which unit, what was committed and revealed, what the verdict was."""

@@ -1,0 +1,215 @@
+"""The desk: jobs come in, leases go out, commits and reveals come back, verdicts are written.
+
+Pure: every method takes ``now`` (seconds on a clock that never goes back) and leaves its effects,
+rows to keep and messages to send, for ``take``. Messages may be sent only when the rows that came
+with them are on disk; then whatever a peer was told survives a crash.
+"""
+
+from collections.abc import Iterable
+
+from tracker.ledger import Book
+from tracker.work.court import Court, banned
+from tracker.work.floor import Floor, Patience
+from tracker.work.leasing import Leasing
+from tracker.work.outbox import Effects
+from tracker.work.state import Execution, Job, Peer, Unit
+from tracker.work.table import HIDDEN, Act, Doing, Stage
+from workunits.errors import RefusedError, RemoteError
+from workunits.ids import JobId, LeaseToken, PeerKey
+from workunits.manifest import SignedManifest
+from workunits.wire.work import Commit, Committed, Offerings, Reveal, Revealed
+
+
+class Desk:
+    """All live work of one tracker."""
+
+    def __init__(self, book: Book, patience: Patience | None = None) -> None:
+        self.book = book
+        self.floor = Floor(book, patience or Patience())
+        self._leasing = Leasing(self.floor)
+        self._court = Court(self.floor, self._leasing)
+
+    @property
+    def jobs(self) -> dict[JobId, Job]:
+        """The jobs that are not over."""
+        return self.floor.jobs
+
+    @property
+    def peers(self) -> dict[PeerKey, Peer]:
+        """Every peer that was ever seen."""
+        return self.floor.peers
+
+    def take(self) -> Effects:
+        """Everything that happened since the last call."""
+        return self.floor.take()
+
+    def submit(self, signed: SignedManifest, now: float, wall: float) -> Job:
+        """Escrow and publish a job; a live one is returned as it is.
+
+        Raises ``RefusedError`` when the submitter cannot pay. ``wall`` is Unix seconds, for
+        people.
+        """
+        if signed.id in self.jobs:
+            return self.jobs[signed.id]
+        job = Job(signed, wall)
+        if job.manifest.escrow:
+            self.book.escrow(job.id, job.manifest.submitter, job.manifest.escrow)
+        self.floor.open_job(job)
+        self.floor.touch(job)
+        self._leasing.feed(now)
+        return job
+
+    def cancel(self, job: Job, now: float) -> None:
+        """End a live job: its leases are revoked, the rest of its escrow goes back."""
+        self._court.cancel(job)
+        self._leasing.feed(now)
+
+    def connect(self, key: PeerKey, owner: PeerKey, offerings: Offerings, now: float) -> Peer:
+        """A peer has proved its key. Raises ``BannedError`` for a proven cheat."""
+        floor = self.floor
+        peer = floor.peers.setdefault(key, Peer(key, owner))
+        if peer.banned:
+            raise banned(peer)
+        self._leave(peer)
+        peer.owner, peer.offerings, peer.connected = owner, offerings, True
+        peer.session += 1
+        peer.hold = 0
+        peer.jobs.clear()
+        (floor.validators if peer.validator else floor.volunteers).add(key)
+        floor.touch(peer)
+        return peer
+
+    def catch_up(self, peer: Peer, now: float) -> None:
+        """The peer was welcomed: ask again for what it owes, and draw for units that wait."""
+        for execution in list(peer.live.values()):
+            if execution.doing is Doing.ASKED:
+                self._court.ask(execution, now)
+        for job in list(self.jobs.values()):
+            for index in list(job.waiting):
+                self._court.draw(job.units[index], now)
+
+    def disconnect(self, key: PeerKey, session: int, now: float) -> None:
+        """A session ended. A newer one of the same peer is left alone."""
+        peer = self.peers[key]
+        if peer.session == session and peer.connected:
+            peer.connected = False
+            self._leave(peer)
+            self.floor.alarm(now + self.floor.patience.away, peer, session)
+
+    def want(self, key: PeerKey, hold: int, now: float) -> None:
+        """The peer wants to hold at most ``hold`` uncommitted leases."""
+        self.peers[key].hold = hold
+        self._leasing.serve(self.peers[key], now)
+
+    def commit(self, key: PeerKey, job: JobId, commits: Iterable[Commit], now: float) -> None:
+        """Take commitments; the batch's signature was checked. Stale ones are revoked."""
+        peer = self.peers[key]
+        done: list[LeaseToken] = []
+        for each in commits:
+            execution = peer.live.get(each.token)
+            if execution is None or not _is_for(execution, job, each.index):
+                self.floor.outbox.revoke(peer, each.token, "this lease is over")
+            elif execution.doing is Doing.LEASED:
+                execution.commitment, execution.seal = each.commitment, each.seal
+                self.floor.commit(execution)
+                self._court.decide(execution.unit, now)
+                done.append(each.token)
+            elif (execution.commitment, execution.seal) == (each.commitment, each.seal):
+                done.append(each.token)
+            else:
+                error = RefusedError(f"the commitment to {execution.unit.id} cannot be changed")
+                self.floor.outbox.fault(peer, error)
+        if done:
+            self.floor.outbox.send(peer, Committed(tuple(done)))
+        self._leasing.serve(peer, now)
+
+    def reveal(self, key: PeerKey, reveals: Iterable[Reveal], now: float) -> None:
+        """Take results. One that is not what was committed counts as withheld.
+
+        A result for a lease that is over is acknowledged too: the peer may forget it.
+        """
+        peer = self.peers[key]
+        done: list[LeaseToken] = []
+        for each in reveals:
+            execution = peer.live.get(each.token)
+            if execution is not None and execution.doing in (Doing.LEASED, Doing.COMMITTED):
+                error = RefusedError(f"the result of {execution.unit.id} was not asked for")
+                self.floor.outbox.fault(peer, error)
+                continue
+            done.append(each.token)
+            if execution is None or execution.doing is not Doing.ASKED:
+                continue
+            try:
+                self._court.reveal(execution, each, now)
+            except RemoteError as error:
+                self.floor.outbox.fault(peer, error)
+                self._court.withhold(execution, now)
+        if done:
+            self.floor.outbox.send(peer, Revealed(tuple(done)))
+        self._leasing.serve(peer, now)
+
+    def release(self, key: PeerKey, tokens: Iterable[LeaseToken], now: float) -> None:
+        """A peer gives leases back, or says that it lost what it committed."""
+        peer = self.peers[key]
+        for token in tokens:
+            execution = peer.live.get(token)
+            if execution is None:
+                continue
+            if execution.doing is Doing.LEASED:
+                self._court.lose(execution, Act.RELEASE, now)
+            elif execution.doing in HIDDEN:
+                self._court.withhold(execution, now)
+        self._leasing.feed(now)
+
+    def tick(self, now: float) -> None:
+        """Do what is due."""
+        while due := self.floor.due(now):
+            thing, stamp = due
+            if isinstance(thing, Execution):
+                self._execution_due(thing, stamp, now)
+            elif isinstance(thing, Unit):
+                if thing.drawn and thing.draws == stamp:
+                    self._court.draw(thing, now)
+            elif not thing.connected and thing.session == stamp:
+                self._gone(thing, now)
+        self._leasing.feed(now)
+
+    def resume(self, now: float) -> None:
+        """After a restart: give every deadline anew, and let drawn units be drawn again."""
+        floor = self.floor
+        for execution in floor.executions.values():
+            if execution.doing is Doing.LEASED:
+                floor.alarm(now + self._leasing.seconds(execution), execution, 0)
+            elif execution.doing is Doing.ASKED:
+                floor.alarm(now + floor.patience.reveal, execution, 1)
+        for peer in floor.peers.values():
+            if peer.live:
+                floor.alarm(now + floor.patience.away, peer, peer.session)
+        for job in floor.jobs.values():
+            for unit in job.units.values():
+                if unit.stage is Stage.COMPUTING and not unit.leased:
+                    job.waiting.add(unit.index)
+
+    def _execution_due(self, execution: Execution, stamp: int, now: float) -> None:
+        outbox = self.floor.outbox
+        if stamp == 0 and execution.doing is Doing.LEASED:
+            outbox.revoke(execution.peer, execution.token, "the lease is over its deadline")
+            self._court.lose(execution, Act.EXPIRE, now)
+        elif stamp == 1 and execution.doing is Doing.ASKED:
+            outbox.revoke(execution.peer, execution.token, "the result was not revealed in time")
+            self._court.withhold(execution, now)
+
+    def _gone(self, peer: Peer, now: float) -> None:
+        for execution in list(peer.live.values()):
+            if execution.doing is Doing.LEASED:
+                self._court.lose(execution, Act.EXPIRE, now)
+        self._court.redraw(peer, now)
+
+    def _leave(self, peer: Peer) -> None:
+        self.floor.validators.discard(peer.key)
+        self.floor.volunteers.discard(peer.key)
+        self.floor.hungry.pop(peer, None)
+
+
+def _is_for(execution: Execution, job: JobId, index: int) -> bool:
+    return execution.unit.index == index and execution.unit.job.id == job

@@ -1,0 +1,140 @@
+"""The floor: everything that the desk knows, and the book-keeping that every move shares."""
+
+from collections import deque
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from typing import TypeAlias
+
+from tracker.ledger import Book
+from tracker.work.outbox import Effects, Outbox
+from tracker.work.roster import Roster
+from tracker.work.state import Execution, Job, JobState, Peer, Unit
+from tracker.work.table import Act, Doing
+from workunits.ids import JobId, LeaseToken, PeerKey
+
+MAX_ATTEMPTS = 12
+"""Executions of one unit, lost ones included, after which it is given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long the desk waits, in seconds."""
+
+    away: float = 30.0
+    """A peer that lost its connection keeps its leases for as long."""
+
+    reveal: float = 60.0
+    """Between the request to reveal and the result."""
+
+    draw: float = 300.0
+    """A drawn peer that has not come for the unit is drawn past."""
+
+    lease: float = 60.0
+    """Grace on top of a lease's own wall limit, for fetching blobs and queueing."""
+
+
+Alarmed: TypeAlias = Execution | Unit | Peer
+
+
+class Floor:
+    """Jobs, peers and executions of one tracker, and what is to be said and kept about them."""
+
+    def __init__(self, book: Book, patience: Patience) -> None:
+        self.book = book
+        self.patience = patience
+        self.jobs: dict[JobId, Job] = {}
+        self.peers: dict[PeerKey, Peer] = {}
+        self.executions: dict[LeaseToken, Execution] = {}
+        self.turns: deque[Job] = deque()
+        self.validators = Roster()
+        self.volunteers = Roster()
+        self.hungry: dict[Peer, None] = {}
+        self.outbox = Outbox()
+        self.next_token = 1
+        self._alarms: list[tuple[float, int, Alarmed, int]] = []
+        self._alarm_count = 0
+
+    def take(self) -> Effects:
+        """Everything that happened since the last call."""
+        self.outbox.rows += self.book.take()
+        return self.outbox.take()
+
+    def touch(self, *things: Unit | Execution | Peer | Job) -> None:
+        """Have the new state of ``things`` kept."""
+        for thing in things:
+            self.outbox.dirty[thing] = None
+
+    def alarm(self, when: float, thing: Alarmed, stamp: int) -> None:
+        """Look at ``thing`` again at ``when``; ``stamp`` tells whether it is still the same."""
+        self._alarm_count += 1
+        heappush(self._alarms, (when, self._alarm_count, thing, stamp))
+
+    def due(self, now: float) -> tuple[Alarmed, int] | None:
+        """The next alarm that is due."""
+        if self._alarms and self._alarms[0][0] <= now:
+            _, _, thing, stamp = heappop(self._alarms)
+            return thing, stamp
+        return None
+
+    def open_job(self, job: Job) -> None:
+        """Let peers lease units of a job that was paid for."""
+        self.jobs[job.id] = job
+        self.turns.append(job)
+
+    def close_job(self, job: Job, state: JobState) -> None:
+        """End a job and give back what is left of its escrow."""
+        job.state = state
+        job.returned = self.book.refund(job.id, job.manifest.submitter)
+        job.version += 1
+        del self.jobs[job.id]
+        self.turns.remove(job)
+        self.touch(job)
+
+    def begin(self, execution: Execution) -> None:
+        """Count a new lease."""
+        execution.unit.leased.append(execution)
+        execution.peer.leased += 1
+        execution.peer.live[execution.token] = execution
+        self.executions[execution.token] = execution
+        execution.unit.job.version += 1
+        self.touch(execution, execution.unit)
+
+    def commit(self, execution: Execution) -> None:
+        """A lease turned into a commitment."""
+        unit, peer = execution.unit, execution.peer
+        execution.act(Act.COMMIT)
+        unit.leased.remove(execution)
+        unit.committed.append(execution)
+        unit.owners.add(peer.owner)
+        peer.leased -= 1
+        unit.job.executions += 1
+        unit.job.version += 1
+        self.touch(execution)
+
+    def drop(self, execution: Execution, act: Act) -> None:
+        """An execution ends without deciding anything."""
+        unit, peer = execution.unit, execution.peer
+        if execution.doing is Doing.LEASED:
+            unit.leased.remove(execution)
+            peer.leased -= 1
+        else:
+            unit.committed.remove(execution)
+        execution.act(act)
+        self.end(execution)
+
+    def end(self, execution: Execution) -> None:
+        """Forget an execution; its row stays."""
+        self.executions.pop(execution.token, None)
+        execution.peer.live.pop(execution.token, None)
+        self.touch(execution)
+
+    def retire(self, unit: Unit) -> None:
+        """Forget a unit that has its verdict, and close its job with the last one."""
+        job = unit.job
+        unit.drawn = None
+        job.waiting.discard(unit.index)
+        del job.units[unit.index]
+        job.version += 1
+        self.touch(unit)
+        if job.done and job.state is JobState.ACTIVE:
+            self.close_job(job, JobState.FINISHED)

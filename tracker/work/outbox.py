@@ -1,0 +1,81 @@
+"""What a call leaves behind: rows to keep, then messages to send, gathered into batches."""
+
+import math
+from dataclasses import dataclass, field
+
+from tracker.rows import Row
+from tracker.work.state import Execution, Job, Peer, Unit
+from workunits.errors import Blame, SwarmError
+from workunits.ids import LeaseToken, PeerKey
+from workunits.wire.work import (
+    Failure,
+    FromTracker,
+    JobOffer,
+    Lease,
+    Leases,
+    RevealRequest,
+    Revoked,
+)
+
+
+@dataclass(slots=True)
+class Effects:
+    """Rows to keep, then messages to send; these may leave only when the rows are on disk."""
+
+    rows: list[Row] = field(default_factory=list)
+    sends: list[tuple[PeerKey, FromTracker]] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.rows or self.sends)
+
+
+@dataclass(slots=True)
+class Outbox:
+    """The effects of one call, by peer and kind, so that a batch stays a batch."""
+
+    dirty: dict[Unit | Execution | Peer | Job, None] = field(default_factory=dict)
+    rows: list[Row] = field(default_factory=list)
+    sends: list[tuple[PeerKey, FromTracker]] = field(default_factory=list)
+    _leases: dict[tuple[Peer, Job], tuple[float, list[Lease]]] = field(default_factory=dict)
+    _asks: dict[Peer, tuple[float, list[LeaseToken]]] = field(default_factory=dict)
+    _revokes: dict[tuple[Peer, str], list[LeaseToken]] = field(default_factory=dict)
+
+    def send(self, peer: Peer, message: FromTracker) -> None:
+        """Send ``message`` as it is."""
+        self.sends.append((peer.key, message))
+
+    def fault(self, peer: Peer, error: SwarmError) -> None:
+        """Tell a peer what it did wrong."""
+        self.send(peer, Failure(error.code, error.message, error.hint, Blame.THEIRS))
+
+    def lease(self, execution: Execution, seconds: float) -> None:
+        """Hand out a lease; a batch has the deadline of its longest."""
+        key = (execution.peer, execution.unit.job)
+        before, leases = self._leases.get(key, (0.0, []))
+        leases.append(Lease(execution.unit.index, execution.token))
+        self._leases[key] = (max(before, seconds), leases)
+
+    def ask(self, execution: Execution, seconds: float) -> None:
+        """Ask for a result."""
+        self._asks.setdefault(execution.peer, (seconds, []))[1].append(execution.token)
+
+    def revoke(self, peer: Peer, token: LeaseToken, reason: str) -> None:
+        """Tell a peer that a lease is over."""
+        self._revokes.setdefault((peer, reason), []).append(token)
+
+    def take(self) -> Effects:
+        """Turn what was gathered into effects, and start anew."""
+        effects = Effects(self.rows + [thing.row() for thing in self.dirty], self.sends)
+        sends = effects.sends
+        for (peer, job), (seconds, leases) in self._leases.items():
+            if job.id not in peer.jobs:
+                peer.jobs.add(job.id)
+                sends.append((peer.key, JobOffer(job.signed.raw, job.signed.signature)))
+            sends.append((peer.key, Leases(job.id, math.ceil(seconds), tuple(leases))))
+        for peer, (seconds, tokens) in self._asks.items():
+            sends.append((peer.key, RevealRequest(math.ceil(seconds), tuple(tokens))))
+        for (peer, reason), tokens in self._revokes.items():
+            sends.append((peer.key, Revoked(reason, tuple(tokens))))
+        self.dirty, self.rows, self.sends = {}, [], []
+        self._leases, self._asks, self._revokes = {}, {}, {}
+        return effects
