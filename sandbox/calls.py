@@ -11,7 +11,7 @@ import docker
 import requests
 from docker.errors import APIError, DockerException, NotFound
 
-from sandbox.image import find, hash_of, volumes
+from sandbox.image import describe, find, hash_of, volumes
 from sandbox.profile import DEADLINE_LABEL, LABEL, OWNER_LABEL
 from workunits.errors import LocalError, MalformedError, UnavailableError
 
@@ -66,9 +66,7 @@ class Calls:
 
     async def create(self, name: str, body: dict[str, Any]) -> str:
         """Create a container; returns its id."""
-        return await self._call(
-            lambda api: cast(str, api.create_container_from_config(body, name)["Id"])
-        )
+        return await self._call(lambda api: self._create(api, name, body))
 
     async def start(self, container: str) -> None:
         """Start a container."""
@@ -114,7 +112,7 @@ class Calls:
 
     def _check(self, api: docker.APIClient) -> None:
         """Refuse an engine that would silently drop a limit."""
-        info = cast(dict[str, Any], api.info())
+        info: dict[str, Any] = api.info()
         lacking = [
             what
             for key, what in (
@@ -140,7 +138,7 @@ class Calls:
         present = {entry["Id"] for entry in api.images()}
         for identity in present - self._hashes.keys():
             try:
-                found = cast(dict[str, Any], api.inspect_image(identity))
+                found = describe(api, identity)
                 self._hashes[identity] = None if volumes(found) else hash_of(found)
             except (MalformedError, NotFound):
                 self._hashes[identity] = None
@@ -162,7 +160,12 @@ class Calls:
                 "which would be written to this machine's disk without a limit",
                 hint="Use an image without VOLUME; `docker export` and `docker import` make one.",
             )
-        return cast(str, found["Id"])
+        return cast("str", found["Id"])
+
+    @staticmethod
+    def _create(api: docker.APIClient, name: str, body: dict[str, Any]) -> str:
+        made = api.create_container_from_config(body, name)  # type: ignore[no-untyped-call]
+        return cast("str", made["Id"])
 
     @staticmethod
     def _remove(api: docker.APIClient, container: str) -> bool:
@@ -179,7 +182,7 @@ class Calls:
     @staticmethod
     def _death(api: docker.APIClient, container: str) -> Death:
         try:
-            state = cast(dict[str, Any], api.inspect_container(container)["State"])
+            state = cast("dict[str, Any]", api.inspect_container(container)["State"])
             if state.get("Running"):
                 # The line ends a moment before the engine notices the end of the process.
                 try:
@@ -187,7 +190,7 @@ class Calls:
                 except requests.RequestException:
                     api.kill(container)
                     return Death(False)
-                state = cast(dict[str, Any], api.inspect_container(container)["State"])
+                state = cast("dict[str, Any]", api.inspect_container(container)["State"])
         except NotFound:
             return Death(False)
         return Death(bool(state.get("OOMKilled")))

@@ -1,3 +1,4 @@
+# ruff: noqa: PTH101, PTH104, PTH106, PTH108, PTH116, PTH208, S606
 """Process 1 of a container: takes tasks on standard input, runs them, cleans up between them.
 
 The source of this file is what ``python3 -I -S -c`` gets, so it stands alone: standard library
@@ -146,7 +147,7 @@ class Unit:
     def __init__(self, task: Task, meter: Meter, wake: int) -> None:
         self.task, self.meter, self.wake = task, meter, wake
         self.tail = b""
-        self.status: int | None = None
+        self.status = -1
         self.forced: int | None = None
 
     def run(self) -> None:
@@ -182,7 +183,7 @@ class Unit:
         poll.register(self.wake, select.POLLIN)
         poll.register(reader, select.POLLIN)
         checked = self.began
-        while self.status is None and self.forced is None:
+        while self.status < 0 and self.forced is None:
             now = time.monotonic()
             left = self.began + self.task.wall - now
             if left <= 0:
@@ -260,17 +261,27 @@ def become(task: Task, stdout: int, stderr: int) -> None:
         # The kernel must pick the program, never the harness, when memory runs out. Its own
         # score is writable only for a process that may be looked into.
         set_dumpable(1)
-        with open("/proc/self/oom_score_adj", "wb", 0) as score:
-            score.write(b"1000")
+        score = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
+        os.write(score, b"1000")
         os.chdir("/job")
         os.umask(0o022)
-        os.execvpe(task.command[0], task.command, ENVIRONMENT)
+        os.execve(find_program(task.command[0]), task.command, ENVIRONMENT)
     except OSError as error:
         os.write(2, f"cannot run {task.command[0]}: {error.strerror}\n".encode(errors="replace"))
         os._exit(127 if error.errno == 2 else 126)
     except BaseException as error:
         os.write(2, f"cannot prepare the unit: {error!r}\n".encode(errors="replace"))
         os._exit(125)
+
+
+def find_program(name: str) -> str:
+    """Path of a program; os.execvpe would import a module in every child to find it."""
+    if "/" in name:
+        return name
+    for folder in ENVIRONMENT["PATH"].split(":"):
+        if os.access(f"{folder}/{name}", os.X_OK):
+            return f"{folder}/{name}"
+    raise FileNotFoundError(2, "no such program in " + ENVIRONMENT["PATH"])
 
 
 def child_cpu() -> float:
@@ -303,7 +314,7 @@ def open_outputs(folder: str, names: list[str]) -> dict[int, tuple[int, int]]:
     """Descriptor and size of every declared output that is there: {index: (file, size)}."""
     files = {}
     for index, name in enumerate(names):
-        file = open_output(os.path.join(folder, name))
+        file = open_output(f"{folder}/{name}")
         if file is not None:
             files[index] = (file, os.fstat(file).st_size)
     return files

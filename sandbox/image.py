@@ -62,7 +62,7 @@ def find(api: docker.APIClient, image: str) -> dict[str, Any] | None:
     best = None
     for identity in {entry["Id"] for entry in api.images()}:
         try:
-            found = cast(dict[str, Any], api.inspect_image(identity))
+            found = describe(api, identity)
             if hash_of(found) != image:
                 continue
         except (MalformedError, docker.errors.ImageNotFound):
@@ -71,6 +71,11 @@ def find(api: docker.APIClient, image: str) -> dict[str, Any] | None:
             return found
         best = found
     return best
+
+
+def describe(api: docker.APIClient, identity: str) -> dict[str, Any]:
+    """The engine's description of an image; raises ``ImageNotFound`` without one."""
+    return cast("dict[str, Any]", api.inspect_image(identity))  # type: ignore[no-untyped-call]
 
 
 def volumes(inspected: dict[str, Any]) -> tuple[str, ...]:
@@ -103,7 +108,7 @@ def load(engine: str, tar: Path, say: Say) -> str:
                     f"the engine refused the image {tar}: {reply['error']}",
                     hint="Check the disk space of the engine with `docker system df`.",
                 )
-            got = hash_of(api.inspect_image(reply["status"]))
+            got = hash_of(describe(api, reply["status"]))
     except (DockerException, requests.RequestException) as error:
         raise UnavailableError(
             f"the Docker engine at {engine} could not import an image: {error}",

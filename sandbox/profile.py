@@ -95,7 +95,7 @@ def ulimits(limits: Limits) -> list[dict[str, Any]]:
 def host_config(
     limits: Limits, share: Share, folder: Path, runtime: str | None = None
 ) -> dict[str, Any]:
-    """``HostConfig`` of the engine's API; ``folder`` holds ``in`` and ``job`` to be shown inside."""
+    """``HostConfig`` of the engine's API; ``folder`` holds the ``in`` and ``job`` to be shown."""
     memory = memory_limit(limits)
     config: dict[str, Any] = {
         "NetworkMode": "none",
