@@ -1,0 +1,399 @@
+"""``JOB.toml``: a job as a person writes it, next to its program.
+
+::
+
+    name = "mersenne"                # shown to everybody
+    price = 1                        # credits for one execution of one unit; default 1
+    outputs = ["answer.json"]        # files that each unit leaves in /out
+
+    [program]
+    image = "runtime"                # the Python image of Open-Swarm, or "sha256:<64 hex digits>"
+    files = ["lucas.py"]             # put into /job, the working directory
+    command = ["python3", "lucas.py", "{p}", "{digits}"]     # or one string, split like a shell's
+    stdout = "answer.json"           # standard output becomes this output
+
+    [parameters]                     # every combination of values is one unit
+    combine = "product"              # or "zip"
+    p = [3, 5, 7]                    # strings, numbers, booleans, as they are written
+    n = { range = [0, 100, 10] }     # start, stop (not included), step
+    digits = { files = "data/*.csv" }   # one file of these goes to /in; its name is the value
+    q = { lines = "list.txt" }       # one value a line
+    # or, alone:  rows = "table.csv"    a unit for each line; the first line names the parameters
+
+    [inputs]                         # files that every unit finds in /in
+    "digits.csv" = "data/digits.csv"
+
+    [limits]                         # of one unit; all have defaults
+    cpu = "60s"
+    wall = "3min"
+    memory = "256MiB"
+    output = "256KiB"
+
+    [verification]
+    policy = "pair"                  # or "trusted"
+    comparator = "exact"             # or "numeric", with rtol and atol
+    rtol = 1e-9
+    atol = 0.0
+
+Reading is strict. Every mistake is found in one go, with file, line and what to do about it. The
+long form of this page is ``docs/jobs.md``.
+"""
+
+import dataclasses
+import math
+import re
+import shlex
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TypeVar
+
+from client.job_files import JobFiles
+from client.job_parameters import SpelledFloat, read_sweep
+from client.job_table import REQUIRED, JobFileError, Mistake, Notes, Table
+from client.quantities import format_seconds, format_size, parse_seconds, parse_size
+from client.toml_lines import KeyPath, error_line, key_lines
+from workunits.errors import MalformedError, UnavailableError
+from workunits.ids import BlobRef, PeerKey
+from workunits.manifest import (
+    MAX_ARGUMENT,
+    MAX_COMMAND,
+    MAX_CPU_SECONDS,
+    MAX_FILES,
+    MAX_MANIFEST,
+    MAX_MEMORY,
+    MAX_NUMERIC_OUTPUT,
+    MAX_OUTPUT_BYTES,
+    MAX_OUTPUTS,
+    MAX_PRICE,
+    MIN_MEMORY,
+    NONCE_SIZE,
+    Comparator,
+    Comparison,
+    Limits,
+    Manifest,
+    Policy,
+    Program,
+)
+from workunits.names import file_name, placeholders, plain_text
+from workunits.parameters import Files, NamedBlob, Sweep
+
+FILE_NAME = "JOB.toml"
+RUNTIME = "runtime"
+MAX_FILE = 8 << 20
+_NO_KEY = PeerKey(bytes(32))
+_NO_IMAGE = "sha256:" + "0" * 64
+
+_IMAGE = re.compile(r"sha256:[0-9a-f]{64}")
+_MISPLACED = {
+    "policy": "It belongs into the table [verification].",
+    "comparator": "It belongs into the table [verification].",
+    "command": "It belongs into the table [program].",
+    "image": "It belongs into the table [program].",
+    "files": "It belongs into the table [program].",
+    "stdout": "It belongs into the table [program].",
+    "outputs": "It belongs to the top of the file, before the first table.",
+    "price": "It belongs to the top of the file, before the first table.",
+    "memory": "It belongs into the table [limits].",
+    "cpu": "It belongs into the table [limits].",
+    "wall": "It belongs into the table [limits].",
+}
+_Choice = TypeVar("_Choice", bound=StrEnum)
+
+ImageLookup = Callable[[], str]
+"""Gives the content hash of the local runtime image; raises ``UnavailableError`` without one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A correct job file: all of a manifest but its submitter, and where the blobs' bytes are."""
+
+    path: Path
+    body: Manifest
+    files: Mapping[BlobRef, Path]
+
+    def manifest(self, submitter: PeerKey, nonce: bytes) -> Manifest:
+        """The manifest to sign. ``nonce`` (16 bytes) tells two submissions of one file apart."""
+        return dataclasses.replace(self.body, submitter=submitter, nonce=nonce)
+
+
+def find(path: Path) -> Path:
+    """The job file at ``path``, or in the directory ``path``. Raises ``UnavailableError``."""
+    file = path / FILE_NAME if path.is_dir() else path
+    if not file.is_file():
+        raise UnavailableError(
+            f"there is no job file {file}",
+            hint=f"Name a {FILE_NAME}; docs/jobs.md shows how to write one.",
+        )
+    return file
+
+
+def load(path: Path, runtime_image: ImageLookup) -> Draft:
+    """Read the job file at ``path`` and hash every file that it names.
+
+    Raises ``JobFileError`` with all mistakes, and ``UnavailableError`` when there is no file.
+    """
+    path = find(path)
+    text = _read_text(path)
+    try:
+        document = tomllib.loads(text, parse_float=SpelledFloat)
+    except tomllib.TOMLDecodeError as error:
+        line, message = error_line(error, text)
+        hint = "Strings stand in quotes, lists in brackets; see https://toml.io for the syntax."
+        mistake = Mistake(path, line, f"not TOML: {message[:1].lower()}{message[1:]}", hint)
+        raise JobFileError(path, (mistake,)) from None
+    except RecursionError:
+        raise JobFileError(path, (Mistake(path, 1, "nested too deeply"),)) from None
+    notes = Notes(path, key_lines(text))
+    files = JobFiles(path.parent, notes)
+    body = _Reader(notes, files, runtime_image).read(document)
+    notes.check()
+    return Draft(path, body, files.found)
+
+
+def _read_text(path: Path) -> str:
+    if path.stat().st_size > MAX_FILE:
+        mistake = Mistake(path, 1, f"a job file has at most {MAX_FILE:,} bytes")
+        raise JobFileError(path, (mistake,))
+    raw = path.read_bytes()
+    try:
+        return raw.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise JobFileError(path, (Mistake(path, line, "not UTF-8 text"),)) from None
+
+
+class _Reader:
+    def __init__(self, notes: Notes, files: JobFiles, runtime_image: ImageLookup) -> None:
+        self._notes = notes
+        self._files = files
+        self._runtime_image = runtime_image
+
+    def read(self, document: dict[str, Any]) -> Manifest:
+        top = Table(document, (), self._notes)
+        name = top.text("name", hint='Give the job a name: name = "sweep".')
+        if "name" in document and (not name.isprintable() or not 1 <= len(name.encode()) <= 100):
+            top.wrong("name", "must be 1 to 100 printable characters")
+        price = top.integer("price", 1, 0, MAX_PRICE)
+        table = top.table("program")
+        stdout = table.text("stdout", "")
+        outputs = self._outputs(top, stdout)
+        sweep = read_sweep(top.table("parameters", optional=True), self._files)
+        program = self._program(table, stdout, sweep)
+        inputs = self._inputs(top.table("inputs", optional=True), sweep)
+        limits = self._limits(top.table("limits", optional=True))
+        policy, comparator = self._verification(top.table("verification", optional=True), limits)
+        top.end(_MISPLACED)
+        manifest = Manifest(
+            _NO_KEY, name, program, sweep, inputs, outputs, limits, price, policy, comparator,
+            bytes(NONCE_SIZE),
+        )  # fmt: skip
+        if not self._notes:
+            self._last_check(manifest)
+        return manifest
+
+    def _last_check(self, manifest: Manifest) -> None:
+        """Ask the manifest's own rules, which know no lines, so that nothing slips through."""
+        for problem in manifest.problems():
+            self._notes.add_error((), problem)
+        if (size := len(manifest.encode())) > MAX_MANIFEST:
+            self._notes.add(
+                ("parameters",),
+                f"the job takes {format_size(size)}, more than {format_size(MAX_MANIFEST)}",
+                "Use ranges or a product of shorter lists, or split the job.",
+            )
+
+    def _outputs(self, top: Table, stdout: str) -> tuple[str, ...]:
+        outputs = top.texts("outputs", [])
+        for at, output in enumerate(outputs):
+            self._check_name(output, "output", ("outputs", at))
+            if output in outputs[:at]:
+                self._notes.add(("outputs", at), f"the output {output!r} appears twice")
+        if stdout and stdout not in outputs:
+            outputs = [*outputs, stdout]
+            self._check_name(stdout, "output", ("program", "stdout"))
+        if not outputs:
+            hint = 'List the files that a unit writes, outputs = ["x.json"], or set program.stdout.'
+            self._notes.add(("outputs",), "the job declares no output", hint)
+        if len(outputs) > MAX_OUTPUTS:
+            top.wrong("outputs", f"has {len(outputs)} entries, more than {MAX_OUTPUTS}")
+        return tuple(outputs)
+
+    def _program(self, table: Table, stdout: str, sweep: Sweep) -> Program:
+        command = self._command(table)
+        for at, word in enumerate(command):
+            self._check_word(word, (*table.path, "command", at), sweep)
+        files: list[NamedBlob] = []
+        for at, relative in enumerate(table.texts("files", [])):
+            key = (*table.path, "files", at)
+            name = Path(relative).name
+            if name in [blob.name for blob in files]:
+                self._notes.add(key, f"two program files are named {name!r}", "Rename one of them.")
+            elif blob := self._files.blob(name, relative, key):
+                files.append(blob)
+        if len(files) > MAX_FILES:
+            table.wrong("files", f"has {len(files)} entries, more than {MAX_FILES}")
+        image = self._image(table)
+        table.end(_MISPLACED)
+        return Program(image, tuple(command), tuple(files), stdout)
+
+    def _command(self, table: Table) -> list[str]:
+        value = table.take("command", hint='For example: command = ["python3", "run.py", "{x}"].')
+        words: list[str] = []
+        if isinstance(value, str):
+            try:
+                words = shlex.split(value)
+            except ValueError as error:
+                table.wrong("command", f"cannot be split: {error}".lower())
+                return []
+        elif isinstance(value, list):
+            for at, word in enumerate(value):
+                if isinstance(word, str):
+                    words.append(word)
+                else:
+                    self._notes.add((*table.path, "command", at), "a command holds strings only")
+        elif value is not REQUIRED:
+            table.wrong("command", "must be a list of strings or one string")
+            return []
+        if value is not REQUIRED and not any(words[:1]):
+            table.wrong("command", "is empty")
+        if len(words) > MAX_COMMAND:
+            table.wrong("command", f"has {len(words)} words, more than {MAX_COMMAND}")
+        return words
+
+    def _check_word(self, word: str, key: KeyPath, sweep: Sweep) -> None:
+        known = [axis.name for axis in sweep.axes]
+        try:
+            plain_text(word, "the command")
+            unknown = [name for name in placeholders(word) if name not in known]
+        except MalformedError as error:
+            self._notes.add_error(key, error)
+            return
+        for name in unknown:
+            self._notes.add(
+                key,
+                f"the command uses {{{name}}}, which is not a parameter",
+                f"Parameters are: {', '.join(known)}." if known else "Add it to [parameters].",
+            )
+        if len(word.encode()) > MAX_ARGUMENT:
+            self._notes.add(key, f"a word of the command is over {MAX_ARGUMENT:,} bytes")
+
+    def _image(self, table: Table) -> str:
+        image = table.text("image", RUNTIME)
+        if image == RUNTIME:
+            try:
+                return self._runtime_image()
+            except UnavailableError as error:
+                self._notes.add_error((*table.path, "image"), error)
+                return _NO_IMAGE
+        if not _IMAGE.fullmatch(image):
+            table.wrong(
+                "image",
+                f"{image[:80]!r} is not the content hash of an image",
+                'Write "runtime" for the built-in Python image, or "sha256:" and 64 hex digits.',
+            )
+            return _NO_IMAGE
+        return image
+
+    def _inputs(self, table: Table, sweep: Sweep) -> tuple[NamedBlob, ...]:
+        per_unit = {
+            file.name: axis.name
+            for axis in sweep.axes
+            if isinstance(axis, Files)
+            for file in axis.files
+        }
+        inputs = []
+        for name, relative in table.rest().items():
+            key = (*table.path, name)
+            if not isinstance(relative, str):
+                hint = f'Put names with dots into quotes: "{name}.csv" = "path".'
+                self._notes.add(key, f"input {name} must be the path of a file", hint)
+            elif name in per_unit:
+                self._notes.add(key, f"{name!r} is also a file of parameter {per_unit[name]}")
+            elif blob := self._files.blob(name, relative, key):
+                inputs.append(blob)
+        if len(inputs) > MAX_FILES:
+            self._notes.add(table.path, f"{len(inputs)} inputs are more than {MAX_FILES}")
+        return tuple(inputs)
+
+    def _limits(self, table: Table) -> Limits:
+        cpu = _quantity(table, "cpu", 60, 1, MAX_CPU_SECONDS, parse_seconds)
+        wall = min(3 * cpu, MAX_CPU_SECONDS)
+        limits = Limits(
+            cpu_seconds=cpu,
+            wall_seconds=_quantity(table, "wall", wall, 1, MAX_CPU_SECONDS, parse_seconds),
+            memory_bytes=_quantity(
+                table, "memory", 256 << 20, MIN_MEMORY, MAX_MEMORY, parse_size, format_size
+            ),
+            output_bytes=_quantity(
+                table, "output", 256 << 10, 1, MAX_OUTPUT_BYTES, parse_size, format_size
+            ),
+        )
+        table.end()
+        return limits
+
+    def _verification(self, table: Table, limits: Limits) -> tuple[Policy, Comparator]:
+        policy = _choice(table, "policy", Policy.PAIR)
+        kind = _choice(table, "comparator", Comparison.EXACT)
+        tolerances = {}
+        for key in ("rtol", "atol"):
+            if key in table and kind is not Comparison.NUMERIC:
+                table.wrong(key, 'is for comparator = "numeric"')
+            value = table.number(key, 0.0)
+            if not (math.isfinite(value) and 0 <= value < 1e300):
+                table.wrong(key, "must be a finite number, 0 or more")
+                value = 0.0
+            tolerances[key] = value
+        if kind is Comparison.NUMERIC and limits.output_bytes > MAX_NUMERIC_OUTPUT:
+            self._notes.add(
+                ("limits", "output"),
+                f"numeric comparison allows at most {format_size(MAX_NUMERIC_OUTPUT)} of output",
+                "Lower limits.output, or compare exactly.",
+            )
+        table.end()
+        if kind is not Comparison.NUMERIC:
+            tolerances = {}
+        return policy, Comparator(kind, **tolerances)
+
+    def _check_name(self, name: str, what: str, key: KeyPath) -> None:
+        try:
+            file_name(name, what)
+        except MalformedError as error:
+            self._notes.add_error(key, error)
+
+
+def _quantity(
+    table: Table,
+    key: str,
+    default: int,
+    low: int,
+    high: int,
+    parse: Callable[[str], int],
+    show: Callable[[int], str] = format_seconds,
+) -> int:
+    value = table.take(key, default)
+    if isinstance(value, str):
+        try:
+            value = parse(value)
+        except ValueError as error:
+            table.notes.add((*table.path, key), f"limits.{key}: {error}")
+            return default
+    if type(value) is not int:
+        table.wrong(key, "must be a whole number, or a string such as '90s' or '512MiB'")
+        return default
+    if not low <= value <= high:
+        table.wrong(key, f"must be from {show(low)} to {show(high)}, and is {show(value)}")
+        return default
+    return value
+
+
+def _choice(table: Table, key: str, default: _Choice) -> _Choice:
+    text = table.text(key, default.value)
+    try:
+        return type(default)(text)
+    except ValueError:
+        known = " or ".join(f'"{member.value}"' for member in type(default))
+        table.wrong(key, f"must be {known}, and is {text[:40]!r}")
+        return default
