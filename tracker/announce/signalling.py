@@ -132,8 +132,8 @@ class Relay(Generic[Connection]):
             self._leave(connection, message)
         elif announced.stored:
             self._enter(connection, message)
-        sends = [
-            Send[Connection](
+        sends: list[Send[Connection]] = [
+            Send(
                 connection,
                 AnnounceReply(
                     message.info_hash,
