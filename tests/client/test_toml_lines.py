@@ -75,10 +75,9 @@ def test_a_syntax_error_keeps_its_line_and_loses_its_place_in_the_message() -> N
 
 
 KEYS = st.sampled_from(["a", "b-1", '"c.d"', "'e f'", '"\\u00e9"', "7"])
-SCALARS = st.sampled_from(
-    ["1", "-2.5e3", "true", "1979-05-27T07:32:00Z", '"x"', "'#]'", '"\\"]"', '""', "''"]
-    + ['"""\n[a]\n"""', "'''\nb = 1'''", '"""a""b"""', "inf", '"""x\\""""']
-)
+PLAIN = ["1", "-2.5e3", "true", "1979-05-27T07:32:00Z", '"x"', "'#]'", '"\\"]"', '""', "''", "inf"]
+LONG = ['"""\n[a]\n"""', "'''\nb = 1'''", '"""a""b"""', '"""x\\""""']
+SCALARS = st.sampled_from([*PLAIN, *LONG])
 VALUES = st.recursive(
     SCALARS,
     lambda inner: st.one_of(
