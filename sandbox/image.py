@@ -16,6 +16,7 @@ import docker
 import requests
 from docker.errors import DockerException
 
+from sandbox import packages
 from workunits.errors import LocalError, MalformedError, UnavailableError
 
 Say = Callable[[str], None]
@@ -137,11 +138,13 @@ def build(cache: Path, say: Say) -> Path:
     if tar.exists():
         return tar
     if shutil.which("mmdebstrap") is None:
-        raise UnavailableError(
-            "the runtime image cannot be built: mmdebstrap is not installed",
-            hint="On Debian or Ubuntu run `apt-get install mmdebstrap debian-archive-keyring`; "
-            f"elsewhere copy {tar.name} from such a machine to {cache}.",
-        )
+        try:
+            packages.install(("mmdebstrap", "debian-archive-keyring"), say)
+        except UnavailableError as error:
+            raise UnavailableError(
+                f"the runtime image cannot be built: {error.message}",
+                hint=f"{error.hint} Elsewhere copy {tar.name} from such a machine to {cache}.",
+            ) from None
     cache.mkdir(parents=True, exist_ok=True)
     say(f"building the runtime image (Debian {SUITE} with {', '.join(PACKAGES)})")
     with tempfile.TemporaryDirectory(dir=cache, prefix="building-") as folder:
