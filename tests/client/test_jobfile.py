@@ -279,17 +279,16 @@ def test_bytes_that_are_not_text_are_refused(home: Path) -> None:
     assert caught.value.mistakes[0].line == 2
 
 
-LEAVES = st.sampled_from(
-    """ "" | "run.py" | "a\\u0000b" | 1 | -1 | 0.5 | nan | true | [] | {} | ["{x}"] | "pair"
+SPELLED = """ "" | "run.py" | "a\\u0000b" | 1 | -1 | 0.5 | nan | true | [] | {} | ["{x}"] | "pair"
     | [[1]] | { range = [1, 2] } | { files = "/*" } | 1979-05-27 | "\\"{" | { files = "" }
-    | { lines = "" } | { files = "**/../*" } | 10_000_000_000_000""".split("|")
-)
-NAMES = st.sampled_from(
-    """name price outputs program parameters inputs limits verification program.command
+    | { lines = "" } | { files = "**/../*" } | 10_000_000_000_000"""
+
+KEYS = """name price outputs program parameters inputs limits verification program.command
     program.files program.image program.stdout parameters.x parameters.rows parameters.combine
     limits.cpu limits.memory inputs.a verification.rtol verification.policy
-    verification.comparator "\\u0000" """.split()
-)
+    verification.comparator "\\u0000" """
+LEAVES = st.sampled_from(SPELLED.split("|"))
+NAMES = st.sampled_from(KEYS.split())
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
