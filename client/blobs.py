@@ -17,11 +17,9 @@ import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from hashlib import sha1
 from io import BytesIO
 from pathlib import Path
-from threading import RLock
+from threading import Lock, RLock
 from typing import BinaryIO
 
 from workunits.errors import LimitError, LocalError, MalformedError, SwarmError, UnavailableError
@@ -326,77 +324,72 @@ class BlobStore:
         self._entries = {ref: info for _, ref, info in sorted(found, key=lambda item: item[:2])}
 
 
-@dataclass(slots=True)
 class Incoming:
-    """A blob that is being received. ``commit`` or ``abort`` ends it; both may come twice."""
+    """A blob that is being received. Reading works until ``close``, which always comes last."""
 
-    store: BlobStore
-    info: Metainfo
-    folder: Path
-    _file: BinaryIO | None = None
-
-    def __post_init__(self) -> None:
+    def __init__(self, store: BlobStore, info: Metainfo, folder: Path) -> None:
+        self.info = info
+        self._store = store
+        self._folder = folder
+        self._mutex = Lock()  # ``close`` waits for a ``commit`` in another thread
+        self._committed = False
         try:
-            self._file = (self.folder / CONTENT).open("x+b", buffering=0)
-            self._file.truncate(self.info.length)
+            self._file: BinaryIO | None = (folder / CONTENT).open("x+b", buffering=0)
+            self._file.truncate(info.length)
         except OSError as error:
-            self.abort()
-            raise _disk_error(error, self.folder) from None
+            store._discard(folder, info.length)
+            raise _disk_error(error, folder) from None
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
         """Write ``data`` at ``offset``. Raises ``LocalError`` when the disk fails."""
         try:
             os.pwrite(self._number(), data, offset)
         except OSError as error:
-            raise _disk_error(error, self.folder) from None
+            raise _disk_error(error, self._folder) from None
 
     def read(self, offset: int, size: int) -> bytes:
-        """Read back what was written."""
-        return os.pread(self._number(), size, offset)
-
-    def check(self, piece: int) -> bool:
-        """Whether the bytes of ``piece`` have its SHA-1 (at most 4 MiB are read)."""
-        data = self.read(piece * self.info.piece_length, self.info.size_of(piece))
-        return sha1(data, usedforsecurity=False).digest() == self.info.hash_of(piece)
+        """Read back what was written. Raises ``LocalError`` when the disk fails."""
+        try:
+            return os.pread(self._number(), size, offset)
+        except OSError as error:
+            raise _disk_error(error, self._folder) from None
 
     def commit(self) -> Path:
         """Check the whole content against the v2 hash, sync it and give it its name.
 
         Blocks while all bytes are hashed. Raises ``MalformedError`` when the pieces fit their
-        SHA-1 but the content is not the blob; then nothing of it is kept.
+        SHA-1 but the content is not the blob; ``close`` then forgets it.
         """
-        number = self._number()
-        try:
+        with self._mutex:
             hasher = Hasher(self.info.length)
             for offset in range(0, self.info.length, _READ):
-                hasher.update(os.pread(number, _READ, offset))
+                hasher.update(self.read(offset, _READ))
             if hasher.finish().info.ref != self.info.ref:
-                raise MalformedError(f"the content of blob {self.info.ref} has a wrong v2 hash")
-            os.fsync(number)
-            path = self.store._publish(self.folder, self.info)
-        except (OSError, SwarmError) as error:
-            self.abort()
-            if isinstance(error, OSError):
-                raise _disk_error(error, self.folder) from None
-            raise
-        self._close()
-        return path
+                raise MalformedError(
+                    f"the content of blob {self.info.ref} does not fit its v2 hash",
+                    hint="Whoever named this blob made a bad torrent; ask for another one.",
+                )
+            try:
+                os.fsync(self._number())
+            except OSError as error:
+                raise _disk_error(error, self._folder) from None
+            path = self._store._publish(self._folder, self.info)
+            self._committed = True
+            return path
 
-    def abort(self) -> None:
-        """Give the room back and forget what was received."""
-        if self._close() or self.folder.exists():
-            self.store._discard(self.folder, self.info.length)
+    def close(self) -> None:
+        """End the download; what was not committed is forgotten and its room given back."""
+        with self._mutex:
+            file, self._file = self._file, None
+            if file is not None:
+                file.close()
+                if not self._committed:
+                    self._store._discard(self._folder, self.info.length)
 
     def _number(self) -> int:
         if self._file is None:
             raise UnavailableError("the download has ended", hint="Fetch the blob again.")
         return self._file.fileno()
-
-    def _close(self) -> bool:
-        file, self._file = self._file, None
-        if file is not None:
-            file.close()
-        return file is not None
 
 
 def _read_info(folder: Path) -> Metainfo | None:

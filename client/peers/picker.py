@@ -1,0 +1,416 @@
+"""Which block to ask of whom: rarest piece first, several peers at once, blame for bad pieces.
+
+Pure: time and randomness are arguments. A peer here is any hashable name.
+
+A piece is fetched block by block from whoever is free. When its hash is wrong and one peer sent
+all of it, that peer is to blame. When several did, nobody can tell yet: the digests of the bad
+blocks are kept, the whole piece is fetched again from a single peer, and once the right bytes are
+known, every block that differs names its sender.
+"""
+
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
+from random import Random
+
+from client.peers.layout import Block, Layout
+
+REQUEST_TIMEOUT = 30.0
+"""Seconds after which a block is asked of somebody else, while the peer still sends others."""
+
+STALL_TIMEOUT = 8.0
+"""Seconds without any block, after which a peer's requests are asked of others."""
+
+DROP_TIMEOUT = 40.0
+"""Seconds without any block that was asked for, after which a peer is of no use."""
+
+MIN_DEPTH, MAX_DEPTH = 4, 256
+"""Requests that are under way at one peer."""
+
+DEPTH_SECONDS = 3.0
+"""How many seconds of a peer's measured rate are asked for in advance."""
+
+SOLE_TIMEOUT = 60.0
+"""Seconds that a single source may take for a piece, while somebody else has it too."""
+
+DUPLICATES = 3
+"""In the endgame, how many peers may be asked for one block."""
+
+Peer = Hashable
+
+
+@dataclass(slots=True)
+class Supply:
+    """What is known of one peer that we may fetch from."""
+
+    pieces: set[int] = field(default_factory=set)
+    every: bool = False
+    choked: bool = True
+    fast: set[int] = field(default_factory=set)
+    """Pieces that it serves although it chokes us (BEP 6)."""
+
+    asked: dict[Block, float] = field(default_factory=dict)
+    late: set[Block] = field(default_factory=set)
+    """Blocks asked of it and given up; they are still welcome."""
+
+    limit: int = MAX_DEPTH
+    rate: float = 0.0
+    """Bytes per second, averaged."""
+
+    heard: float = 0.0
+    """When it last sent a block, or was first asked after a pause."""
+
+    since: float = 0.0
+    taken: int = 0
+    """Bytes since ``since``: the sample that the rate is made of."""
+
+    stalled: bool = False
+
+    def has(self, piece: int) -> bool:
+        return self.every or piece in self.pieces
+
+    def depth(self) -> int:
+        if self.stalled:
+            return 1
+        wanted = int(self.rate * DEPTH_SECONDS / 16384)
+        return min(self.limit, max(MIN_DEPTH, min(MAX_DEPTH, wanted)))
+
+
+@dataclass(slots=True)
+class Partial:
+    """A piece under way."""
+
+    missing: set[Block]
+    """Blocks that have not come."""
+
+    fresh: list[Block]
+    """Blocks that nobody is asked for; the next one is last."""
+
+    senders: dict[Block, Peer] = field(default_factory=dict)
+    sole: Peer | None = None
+    alone: bool = False
+    """Whether all of it must come from one peer (``sole``, once there is one)."""
+
+    since: float = 0.0
+    """When ``sole`` was first asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of a block that came."""
+
+    wanted: bool
+    """Whether its bytes are to be kept."""
+
+    complete: bool = False
+    """Whether its piece is now ready to be hashed."""
+
+    cancel: tuple[Peer, ...] = ()
+    """Who else was asked for it."""
+
+
+class Picker:
+    """The state of one blob's download."""
+
+    def __init__(self, layout: Layout, rng: Random) -> None:
+        self._layout = layout
+        self._rng = rng
+        self._missing = set(range(layout.count))
+        self._peers: dict[Peer, Supply] = {}
+        self._rarity = [0] * layout.count
+        self._partial: dict[int, Partial] = {}
+        self._suspects: dict[int, list[tuple[Block, bytes, Peer]]] = {}
+
+    # -- peers ------------------------------------------------------------------------------
+
+    def join(self, peer: Peer, now: float) -> None:
+        """A peer is there; it has nothing yet and chokes us."""
+        self._peers[peer] = Supply(heard=now, since=now)
+
+    def leave(self, peer: Peer) -> None:
+        """A peer is gone. What it was asked for is asked of others."""
+        supply = self._peers.pop(peer, None)
+        if supply is None:
+            return
+        self._give_up(supply, list(supply.asked))
+        for piece in supply.pieces:
+            self._rarity[piece] -= 1
+        self._restart_from(peer)
+
+    def has(self, peer: Peer, pieces: Iterable[int]) -> None:
+        """A peer has these pieces."""
+        supply = self._peers[peer]
+        for piece in pieces:
+            if piece not in supply.pieces:
+                supply.pieces.add(piece)
+                self._rarity[piece] += 1
+
+    def has_all(self, peer: Peer) -> None:
+        """A peer has every piece. It changes no order, so it is not counted."""
+        self._peers[peer].every = True
+
+    def choke(self, peer: Peer, on: bool) -> None:
+        """A peer starts or stops to serve us. With the fast extension it rejects what it drops."""
+        self._peers[peer].choked = on
+
+    def allow(self, peer: Peer, piece: int) -> None:
+        """A peer serves ``piece`` even while it chokes us."""
+        supply = self._peers[peer]
+        if len(supply.fast) < 64:
+            supply.fast.add(piece)
+
+    def limit(self, peer: Peer, depth: int) -> None:
+        """A peer queues at most ``depth`` requests."""
+        self._peers[peer].limit = max(1, min(MAX_DEPTH, depth))
+
+    # -- state ------------------------------------------------------------------------------
+
+    @property
+    def done(self) -> bool:
+        """Whether every piece was verified."""
+        return not self._missing
+
+    @property
+    def missing(self) -> int:
+        """Pieces that are not verified yet."""
+        return len(self._missing)
+
+    def has_piece(self, piece: int) -> bool:
+        """Whether ``piece`` was verified."""
+        return piece not in self._missing
+
+    def interesting(self, peer: Peer) -> bool:
+        """Whether a peer has something that we lack."""
+        supply = self._peers[peer]
+        if supply.every:
+            return bool(self._missing)
+        return not self._missing.isdisjoint(supply.pieces)
+
+    def rate(self, peer: Peer) -> float:
+        """Bytes per second that a peer delivers."""
+        return self._peers[peer].rate
+
+    # -- picking ----------------------------------------------------------------------------
+
+    def pick(self, peer: Peer, now: float) -> list[Block]:
+        """The blocks to ask of ``peer`` now; they count as asked."""
+        supply = self._peers[peer]
+        room = supply.depth() - len(supply.asked)
+        # Refilling a deep queue block by block would walk the pieces for each of them.
+        if room <= 0 or (room < supply.depth() // 4 and supply.asked):
+            return []
+        chosen: list[Block] = []
+        for piece in self._order(peer, supply):
+            self._take_from(piece, peer, room, chosen, now)
+            if len(chosen) >= room:
+                break
+        else:
+            chosen += self._endgame(peer, supply, room - len(chosen))
+        if chosen and not supply.asked and not supply.stalled:
+            supply.heard = supply.since = now
+            supply.taken = 0
+        for block in chosen:
+            supply.asked[block] = now
+        return chosen
+
+    def received(self, peer: Peer, block: Block, now: float) -> Taken:
+        """A block came from ``peer``."""
+        supply = self._peers[peer]
+        if block in supply.asked:
+            del supply.asked[block]
+        elif block in supply.late:
+            supply.late.discard(block)
+        else:
+            return Taken(wanted=False)
+        self._measure(supply, block.length, now)
+        partial = self._partial.get(block.piece)
+        if partial is None or block not in partial.missing:
+            return Taken(wanted=False)
+        if partial.alone and partial.sole != peer:
+            return Taken(wanted=False)
+        partial.missing.discard(block)
+        if partial.fresh and block in partial.fresh:
+            partial.fresh.remove(block)
+        partial.senders[block] = peer
+        others = []
+        for other, theirs in self._peers.items():
+            if theirs.asked.pop(block, None) is not None:
+                theirs.late.add(block)
+                others.append(other)
+        return Taken(True, not partial.missing, tuple(others))
+
+    def rejected(self, peer: Peer, block: Block) -> None:
+        """A peer will not send a block that it was asked for."""
+        supply = self._peers[peer]
+        if block in supply.asked:
+            self._give_up(supply, [block])
+            supply.late.discard(block)
+            if supply.choked:
+                supply.fast.discard(block.piece)
+            partial = self._partial.get(block.piece)
+            if partial is not None and partial.sole == peer:
+                self._restart(partial)
+
+    def choked_out(self, peer: Peer) -> None:
+        """A peer without the fast extension choked us: what it was asked for is lost (BEP 3)."""
+        supply = self._peers[peer]
+        self._give_up(supply, list(supply.asked))
+        self._restart_from(peer)
+
+    def expire(self, now: float) -> list[Peer]:
+        """Give up on what takes too long; returns the peers that are of no use."""
+        useless = []
+        for peer, supply in self._peers.items():
+            if not supply.asked:
+                continue
+            silent = now - supply.heard
+            if silent > DROP_TIMEOUT:
+                useless.append(peer)
+            if silent > STALL_TIMEOUT:
+                supply.stalled = True
+                supply.rate = 0.0
+                # One request stays, so that a peer that wakes up is noticed, and one that does
+                # not is dropped.
+                kept, *overdue = supply.asked
+                self._offer_again(kept)
+            else:
+                overdue = [b for b, at in supply.asked.items() if now - at > REQUEST_TIMEOUT]
+            self._give_up(supply, overdue)
+            if supply.stalled:
+                self._restart_from(peer)
+        for piece, partial in self._partial.items():
+            slow = partial.sole is not None and now - partial.since > SOLE_TIMEOUT
+            if slow and any(p != partial.sole and s.has(piece) for p, s in self._peers.items()):
+                self._peers[partial.sole].stalled = True
+                self._restart(partial)
+        return useless
+
+    # -- verifying --------------------------------------------------------------------------
+
+    def verified(self, piece: int, digests: Sequence[bytes]) -> tuple[Peer, ...]:
+        """``piece`` is right. ``digests`` of its blocks name those who sent wrong ones before."""
+        self._partial.pop(piece, None)
+        self._missing.discard(piece)
+        right = dict(zip(self._layout.blocks_of(piece), digests, strict=True))
+        suspects = self._suspects.pop(piece, [])
+        return tuple({peer for block, digest, peer in suspects if right[block] != digest})
+
+    def suspicious(self, piece: int) -> bool:
+        """Whether ``verified`` needs the digests of ``piece``."""
+        return piece in self._suspects
+
+    def failed(self, piece: int, digests: Sequence[bytes]) -> tuple[Peer, ...]:
+        """``piece`` is wrong; returns who is certainly to blame."""
+        partial = self._partial.pop(piece)
+        blocks = self._layout.blocks_of(piece)
+        senders = {partial.senders[block] for block in blocks}
+        fresh = Partial(set(blocks), blocks[::-1])
+        if len(senders) > 1:
+            fresh.alone = True
+            entries = zip(blocks, digests, strict=True)
+            known = self._suspects.setdefault(piece, [])
+            known += [(block, digest, partial.senders[block]) for block, digest in entries]
+            del known[: -4 * len(blocks)]
+        else:
+            fresh.alone = partial.alone
+        self._partial[piece] = fresh
+        for supply in self._peers.values():
+            for block in blocks:
+                supply.late.discard(block)
+        return tuple(senders) if len(senders) == 1 else ()
+
+    # -- inside -----------------------------------------------------------------------------
+
+    def _order(self, peer: Peer, supply: Supply) -> Iterable[int]:
+        """Pieces to fetch from ``peer``: those under way first, then the rarest."""
+        usable = self._usable(supply)
+        yield from [p for p, part in self._partial.items() if part.fresh and p in usable]
+        new = [p for p in usable if p not in self._partial]
+        while new:
+            low = min(self._rarity[p] for p in new)
+            rarest = [p for p in new if self._rarity[p] == low]
+            self._rng.shuffle(rarest)
+            yield from rarest
+            if len(rarest) == len(new):
+                return
+            new = [p for p in new if self._rarity[p] != low]
+
+    def _usable(self, supply: Supply) -> set[int]:
+        pieces = self._missing if supply.every else self._missing & supply.pieces
+        return pieces & supply.fast if supply.choked else pieces
+
+    def _take_from(
+        self, piece: int, peer: Peer, room: int, chosen: list[Block], now: float
+    ) -> None:
+        partial = self._partial.get(piece)
+        if partial is None:
+            blocks = self._layout.blocks_of(piece)
+            partial = self._partial[piece] = Partial(set(blocks), blocks[::-1])
+        if partial.alone:
+            if partial.sole is None:
+                partial.sole = peer
+                partial.since = now
+            elif partial.sole != peer:
+                return
+        while partial.fresh and len(chosen) < room:
+            chosen.append(partial.fresh.pop())
+
+    def _endgame(self, peer: Peer, supply: Supply, room: int) -> list[Block]:
+        """Nothing is left to ask for the first time: ask for what others are slow with."""
+        if supply.stalled or any(part.fresh and not part.alone for part in self._partial.values()):
+            return []
+        usable = self._usable(supply)
+        counts: dict[Block, int] = {}
+        for other in self._peers.values():
+            for block in other.asked:
+                counts[block] = counts.get(block, 0) + 1
+        waiting = [
+            block
+            for piece, part in self._partial.items()
+            if piece in usable and not part.alone
+            for block in part.missing
+            if block not in supply.asked and counts.get(block, 0) < DUPLICATES
+        ]
+        self._rng.shuffle(waiting)
+        # Few at a time: each of them may come twice.
+        return waiting[: min(room, MIN_DEPTH)]
+
+    def _give_up(self, supply: Supply, blocks: list[Block]) -> None:
+        for block in blocks:
+            del supply.asked[block]
+            supply.late.add(block)
+            self._offer_again(block)
+
+    def _offer_again(self, block: Block) -> None:
+        partial = self._partial.get(block.piece)
+        if partial is None or block not in partial.missing or block in partial.fresh:
+            return
+        if not any(block in s.asked and not s.stalled for s in self._peers.values()):
+            partial.fresh.append(block)
+
+    def _restart_from(self, peer: Peer) -> None:
+        for partial in self._partial.values():
+            if partial.sole == peer:
+                self._restart(partial)
+
+    def _restart(self, partial: Partial) -> None:
+        """The single source of a piece is gone or slow: all of it comes from another one."""
+        blocks = [*partial.missing, *partial.senders]
+        sole = self._peers.get(partial.sole) if partial.sole is not None else None
+        if sole is not None:
+            for block in blocks:
+                sole.asked.pop(block, None)
+                sole.late.discard(block)
+        partial.missing = set(blocks)
+        partial.fresh = sorted(blocks, reverse=True)
+        partial.senders.clear()
+        partial.sole = None
+
+    def _measure(self, supply: Supply, size: int, now: float) -> None:
+        supply.heard = now
+        supply.stalled = False
+        supply.taken += size
+        passed = now - supply.since
+        if passed >= 0.25:
+            sample = supply.taken / passed
+            supply.rate = sample if not supply.rate else 0.7 * supply.rate + 0.3 * sample
+            supply.since, supply.taken = now, 0

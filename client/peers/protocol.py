@@ -1,0 +1,495 @@
+"""The BitTorrent peer protocol without I/O: bytes in, events out; commands give bytes.
+
+BEP 3 (wire), BEP 6 (fast extension), BEP 10 (extensions), BEP 9 (metadata exchange). The stream
+may be cut anywhere. Whatever a peer sends is bounded: one message by its type's size, small
+messages by an allowance that refills with time. An error raised here ends the connection.
+"""
+
+from dataclasses import dataclass
+from struct import Struct
+from typing import TypeAlias
+
+from client.peers.layout import Block, Layout
+from workunits.canonical import decode_fields, encode
+from workunits.errors import LimitError, MalformedError
+from workunits.metainfo import LEAF_SIZE, MAX_INFO
+
+PROTOCOL = b"\x13BitTorrent protocol"
+HANDSHAKE_SIZE = 68
+RESERVED = bytes([0, 0, 0, 0, 0, 0x10, 0, 0x04])
+MAX_BLOCK = 128 * 1024
+"""The longest block that is taken or served, bytes. Ours are 16 KiB."""
+
+METADATA_BLOCK = LEAF_SIZE
+METADATA_ID = 1
+"""The extension number under which we take metadata messages (BEP 10)."""
+
+QUEUE_LIMIT = 512
+"""Requests of one peer that may wait for an answer; announced as ``reqq``."""
+
+AGENT = "Open-Swarm"
+MAX_EXTENDED = 2 + 256 + METADATA_BLOCK
+MAX_MESSAGE = 9 + MAX_BLOCK
+ALLOWANCE = 4096
+REFILL = 512.0
+"""Small messages that a peer may send: at once, and per second after that."""
+
+CHOKE, UNCHOKE, INTERESTED, NOT_INTERESTED, HAVE, BITFIELD, REQUEST, PIECE, CANCEL = range(9)
+SUGGEST, HAVE_ALL, HAVE_NONE, REJECT, ALLOWED_FAST, EXTENDED = 13, 14, 15, 16, 17, 20
+_SIZES = {
+    CHOKE: 0,
+    UNCHOKE: 0,
+    INTERESTED: 0,
+    NOT_INTERESTED: 0,
+    HAVE: 4,
+    REQUEST: 12,
+    CANCEL: 12,
+    SUGGEST: 4,
+    HAVE_ALL: 0,
+    HAVE_NONE: 0,
+    REJECT: 12,
+    ALLOWED_FAST: 4,
+}
+_LENGTH = Struct(">I")
+_SPAN = Struct(">III")
+_PLACE = Struct(">II")
+_HEAD = Struct(">IB")
+_BLOCK_HEAD = Struct(">IBII")
+
+
+@dataclass(frozen=True, slots=True)
+class Handshaken:
+    """The peer is in the same swarm. ``peer_id`` is whatever it claims."""
+
+    peer_id: bytes
+    fast: bool
+    extended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Introduced:
+    """The peer's extension handshake: whether it serves metadata, and how much it queues."""
+
+    metadata: bool
+    queue: int
+
+
+@dataclass(frozen=True, slots=True)
+class Choking:
+    """The peer will not (``on``) or will serve our requests."""
+
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Interested:
+    """The peer does (``on``) or does not want pieces from us."""
+
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Has:
+    """The peer has these pieces."""
+
+    pieces: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HasAll:
+    """The peer has every piece."""
+
+
+@dataclass(frozen=True, slots=True)
+class Requested:
+    """The peer asks for a block."""
+
+    block: Block
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The peer no longer wants a block."""
+
+    block: Block
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A block came. Its content is unchecked."""
+
+    block: Block
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The peer will not serve a block (BEP 6)."""
+
+    block: Block
+
+
+@dataclass(frozen=True, slots=True)
+class AllowedFast:
+    """The peer serves this piece even while it chokes us (BEP 6)."""
+
+    piece: int
+
+
+@dataclass(frozen=True, slots=True)
+class MetadataRequested:
+    """The peer asks for 16 KiB of the info dictionary (BEP 9)."""
+
+    part: int
+
+
+@dataclass(frozen=True, slots=True)
+class MetadataReceived:
+    """Part of the info dictionary came, unchecked."""
+
+    part: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class MetadataRejected:
+    """The peer does not have the info dictionary."""
+
+    part: int
+
+
+Event: TypeAlias = (
+    Handshaken
+    | Introduced
+    | Choking
+    | Interested
+    | Has
+    | HasAll
+    | Requested
+    | Cancelled
+    | Received
+    | Rejected
+    | AllowedFast
+    | MetadataRequested
+    | MetadataReceived
+    | MetadataRejected
+)
+
+
+class PeerWire:
+    """One connection's protocol state."""
+
+    __slots__ = (
+        "_allowance",
+        "_buffer",
+        "_first",
+        "_info_hash",
+        "_last",
+        "_layout",
+        "_metadata_size",
+        "_peer_id",
+        "_theirs",
+        "fast",
+        "ready",
+    )
+
+    def __init__(
+        self, info_hash: bytes, peer_id: bytes, layout: Layout, metadata_size: int, now: float
+    ) -> None:
+        """``metadata_size`` is the exact size of the info dictionary; the layout decides it."""
+        self._info_hash = info_hash
+        self._peer_id = peer_id
+        self._layout = layout
+        self._metadata_size = metadata_size
+        self._buffer = bytearray()
+        self._allowance = float(ALLOWANCE)
+        self._last = now
+        self._first = True
+        self._theirs = 0
+        self.fast = False
+        self.ready = False
+
+    # -- commands ---------------------------------------------------------------------------
+
+    def handshake(self) -> bytes:
+        """The first 68 bytes of a connection."""
+        return PROTOCOL + RESERVED + self._info_hash + self._peer_id
+
+    def introduce(self, *, metadata: bool) -> bytes:
+        """The extension handshake (BEP 10), for peers whose handshake says that they extend."""
+        body: dict[str, object] = {
+            "m": {"ut_metadata": METADATA_ID},
+            "reqq": QUEUE_LIMIT,
+            "v": AGENT,
+        }
+        if metadata:
+            body["metadata_size"] = self._metadata_size
+        return _extended(0, encode(body))
+
+    def possess(self, pieces: bytes | None, *, every: bool) -> bytes:
+        """Say what we have: every piece, the bitfield ``pieces``, or nothing."""
+        if self.fast and every:
+            return message(HAVE_ALL)
+        if every:
+            count = self._layout.count
+            full = bytearray(b"\xff" * -(-count // 8))
+            if count % 8:
+                full[-1] = (0xFF00 >> (count % 8)) & 0xFF
+            return message(BITFIELD, bytes(full))
+        if pieces is not None:
+            return message(BITFIELD, pieces)
+        return message(HAVE_NONE) if self.fast else b""
+
+    def ask_metadata(self, part: int) -> bytes:
+        """Ask for part ``part`` of the info dictionary. Needs ``Introduced(metadata=True)``."""
+        return _extended(self._theirs, encode({"msg_type": 0, "piece": part}))
+
+    def give_metadata(self, part: int, raw: bytes | None) -> bytes:
+        """Answer a metadata request from the info dictionary ``raw``, or refuse it."""
+        if not self._theirs:
+            return b""
+        data = b"" if raw is None else raw[part * METADATA_BLOCK : (part + 1) * METADATA_BLOCK]
+        if raw is None or not data:
+            return _extended(self._theirs, encode({"msg_type": 2, "piece": part}))
+        head = encode({"msg_type": 1, "piece": part, "total_size": len(raw)})
+        return _extended(self._theirs, head + data)
+
+    def reject(self, block: Block) -> bytes:
+        """Refuse a request; peers without the fast extension are told nothing."""
+        return message(REJECT, _SPAN.pack(*block)) if self.fast else b""
+
+    # -- input ------------------------------------------------------------------------------
+
+    def receive(self, data: bytes, now: float) -> list[Event]:
+        """Take bytes from the peer at time ``now`` (seconds).
+
+        Raises ``MalformedError`` for what the protocol does not allow and ``LimitError`` for too
+        much of what it does; the connection must then be closed.
+        """
+        self._allowance = min(ALLOWANCE, self._allowance + (now - self._last) * REFILL)
+        self._last = now
+        buffer = self._buffer
+        buffer += data
+        events: list[Event] = []
+        at = 0
+        if not self.ready:
+            if not self._shake(events):
+                return events
+            at = HANDSHAKE_SIZE
+        end = len(buffer)
+        while end - at >= 4:
+            size = _LENGTH.unpack_from(buffer, at)[0]
+            if size == 0:
+                self.charge()
+                at += 4
+                continue
+            if size > MAX_MESSAGE:
+                raise LimitError(f"peer message of {size} bytes is over {MAX_MESSAGE}")
+            if end - at < 5:
+                break
+            kind = buffer[at + 4]
+            self._check_size(kind, size - 1)
+            if end - at < 4 + size:
+                break
+            if kind == PIECE:
+                self._first = False
+                piece, begin = _PLACE.unpack_from(buffer, at + 5)
+                body = bytes(memoryview(buffer)[at + 13 : at + 4 + size])
+                events.append(Received(self._inside(piece, begin, len(body)), body))
+            else:
+                self._handle(kind, bytes(buffer[at + 5 : at + 4 + size]), events)
+            at += 4 + size
+        del buffer[:at]
+        return events
+
+    def charge(self, cost: float = 1.0) -> None:
+        """Count a message that brought nothing. Raises ``LimitError`` when there are too many."""
+        self._allowance -= cost
+        if self._allowance < 0:
+            raise LimitError("the peer floods the connection with small messages")
+
+    def _shake(self, events: list[Event]) -> bool:
+        buffer = self._buffer
+        if not PROTOCOL.startswith(buffer[: len(PROTOCOL)]):
+            raise MalformedError("the peer does not speak the BitTorrent protocol")
+        if len(buffer) < HANDSHAKE_SIZE:
+            return False
+        if buffer[28:48] != self._info_hash:
+            raise MalformedError("the peer is in another swarm")
+        self.fast = bool(buffer[27] & 0x04)
+        self.ready = True
+        events.append(Handshaken(bytes(buffer[48:68]), self.fast, bool(buffer[25] & 0x10)))
+        return True
+
+    def _check_size(self, kind: int, size: int) -> None:
+        fixed = _SIZES.get(kind)
+        if fixed is not None:
+            if size != fixed:
+                raise MalformedError(f"peer message {kind} has {size} bytes instead of {fixed}")
+        elif kind == BITFIELD:
+            if size != -(-self._layout.count // 8):
+                raise MalformedError("the peer's bitfield does not fit the number of pieces")
+        elif kind == PIECE:
+            if size <= 8:
+                raise MalformedError("the peer sent an empty block")
+        elif size > MAX_EXTENDED:
+            raise LimitError(f"peer message {kind} of {size} bytes is over {MAX_EXTENDED}")
+
+    def _handle(self, kind: int, body: bytes, events: list[Event]) -> None:
+        first, self._first = self._first, False
+        if kind == REQUEST:
+            block = self._inside(*_SPAN.unpack(body))
+            if block.length > MAX_BLOCK:
+                raise LimitError(f"the peer asks for {block.length} bytes at once")
+            events.append(Requested(block))
+            return
+        self.charge()
+        if kind in (CHOKE, UNCHOKE):
+            events.append(Choking(kind == CHOKE))
+        elif kind in (INTERESTED, NOT_INTERESTED):
+            events.append(Interested(kind == INTERESTED))
+        elif kind in (HAVE, ALLOWED_FAST):
+            piece = self._piece(_LENGTH.unpack(body)[0])
+            events.append(Has((piece,)) if kind == HAVE else AllowedFast(piece))
+        elif kind in (BITFIELD, HAVE_ALL, HAVE_NONE):
+            # Extension handshakes may come before it; anything else may not.
+            if not first:
+                raise MalformedError("the peer says twice or too late what it has")
+            if kind == HAVE_ALL:
+                events.append(HasAll())
+            elif kind == BITFIELD:
+                events.append(self._bitfield(body))
+        elif kind in (CANCEL, REJECT):
+            block = self._inside(*_SPAN.unpack(body))
+            events.append(Cancelled(block) if kind == CANCEL else Rejected(block))
+        elif kind == EXTENDED:
+            self._first = first
+            self._extension(body, events)
+
+    def _extension(self, body: bytes, events: list[Event]) -> None:
+        if not body:
+            raise MalformedError("the peer sent an empty extension message")
+        if body[0] == 0:
+            events.append(self._introduced(body[1:]))
+        elif body[0] == METADATA_ID:
+            event = self._metadata(body[1:])
+            if event is not None:
+                events.append(event)
+
+    def _introduced(self, raw: bytes) -> Introduced:
+        fields = decode_fields(raw, limit=MAX_EXTENDED, what="extension handshake")
+        numbers = fields.group("m") if fields.has("m") else None
+        self._theirs = (
+            numbers.integer("ut_metadata", 0, 255)
+            if numbers is not None and numbers.has("ut_metadata")
+            else 0
+        )
+        size = fields.integer("metadata_size", 0) if fields.has("metadata_size") else 0
+        queue = fields.integer("reqq", 1) if fields.has("reqq") else 250
+        # A peer with a wrong size has another info dictionary; it is of no use to ask it.
+        metadata = bool(self._theirs) and size == self._metadata_size
+        return Introduced(metadata, min(queue, QUEUE_LIMIT))
+
+    def _metadata(self, raw: bytes) -> Event | None:
+        end = end_of_value(raw)
+        fields = decode_fields(raw[:end], limit=256, what="metadata message")
+        kind = fields.integer("msg_type", 0, 255)
+        part = fields.integer("piece", 0, MAX_INFO // METADATA_BLOCK)
+        if kind == 0:
+            return MetadataRequested(part)
+        if kind == 2:
+            return MetadataRejected(part)
+        if kind != 1:
+            return None  # BEP 9: unknown kinds are ignored
+        data = raw[end:]
+        wanted = min(METADATA_BLOCK, self._metadata_size - part * METADATA_BLOCK)
+        if fields.integer("total_size") != self._metadata_size or len(data) != wanted:
+            raise MalformedError("metadata message: the size is wrong")
+        return MetadataReceived(part, data)
+
+    def _bitfield(self, body: bytes) -> Event:
+        count = self._layout.count
+        bits = int.from_bytes(body, "big")
+        spare = 8 * len(body) - count
+        if bits & ((1 << spare) - 1):
+            raise MalformedError("the peer's bitfield has spare bits set")
+        if bits >> spare == (1 << count) - 1:
+            return HasAll()
+        return Has(tuple(i for i in range(count) if body[i >> 3] & (0x80 >> (i & 7))))
+
+    def _piece(self, piece: int) -> int:
+        if piece >= self._layout.count:
+            raise MalformedError(f"the peer names piece {piece} of {self._layout.count}")
+        return piece
+
+    def _inside(self, piece: int, begin: int, length: int) -> Block:
+        block = Block(piece, begin, length)
+        if not self._layout.holds(block):
+            raise MalformedError("the peer names a block outside of the blob")
+        return block
+
+
+def message(kind: int, body: bytes = b"") -> bytes:
+    """One message: its length, its kind, its body (BEP 3)."""
+    return _HEAD.pack(1 + len(body), kind) + body
+
+
+def have(piece: int) -> bytes:
+    """Say that we have got ``piece``."""
+    return message(HAVE, _LENGTH.pack(piece))
+
+
+def request(block: Block) -> bytes:
+    """Ask for ``block``."""
+    return message(REQUEST, _SPAN.pack(*block))
+
+
+def cancel(block: Block) -> bytes:
+    """No longer ask for ``block``."""
+    return message(CANCEL, _SPAN.pack(*block))
+
+
+def serve(block: Block, data: bytes) -> bytes:
+    """Send the bytes of ``block``."""
+    return _BLOCK_HEAD.pack(9 + len(data), PIECE, block.piece, block.begin) + data
+
+
+def bitfield_of(pieces: set[int], count: int) -> bytes:
+    """The bitfield of ``pieces`` out of ``count`` (BEP 3)."""
+    field = bytearray(-(-count // 8))
+    for piece in pieces:
+        field[piece >> 3] |= 0x80 >> (piece & 7)
+    return bytes(field)
+
+
+def end_of_value(raw: bytes) -> int:
+    """Where the bencoded value at the start of ``raw`` ends; data may follow it (BEP 9).
+
+    Only finds the end; the value itself is for ``canonical.decode`` to check. Raises
+    ``MalformedError`` when there is none.
+    """
+    depth = 0
+    at = 0
+    while at < len(raw):
+        head = raw[at : at + 1]
+        if head in (b"d", b"l"):
+            depth += 1
+            at += 1
+        elif head == b"e":
+            depth -= 1
+            at += 1
+        else:
+            stop = raw.find(b"e" if head == b"i" else b":", at, at + 24)
+            digits = raw[at + 1 : stop] if head == b"i" else raw[at:stop]
+            if stop < 0 or not digits.removeprefix(b"-").isdigit():
+                break
+            at = stop + 1 if head == b"i" else stop + 1 + max(0, int(digits))
+        if depth < 0 or at > len(raw):
+            break
+        if depth == 0:
+            return at
+    raise MalformedError("the peer's extension message is not bencode")
+
+
+def _extended(number: int, body: bytes) -> bytes:
+    return message(EXTENDED, bytes([number]) + body)

@@ -1,0 +1,213 @@
+"""The way to a WebTorrent tracker: when to announce what, and one WebSocket for all blobs."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+
+import aiohttp
+
+from workunits.errors import RemoteError
+from workunits.wire.signalling import (
+    MAX_MESSAGE,
+    AnnounceReply,
+    Event,
+    Failure,
+    FromTracker,
+    parse_from_tracker,
+)
+
+log = logging.getLogger(__name__)
+
+OFFERS = 5
+"""Offers in one announce, at most."""
+
+TARGET_PEERS = 6
+"""Peers that a download looks for; a seed takes whoever comes."""
+
+HUNGRY_INTERVAL = (8.0, 15.0)
+"""Seconds between the announces of a download that lacks peers."""
+
+INTERVALS = (30.0, 900.0)
+"""Seconds; what a tracker may ask for as the interval."""
+
+REFUSED_INTERVALS = (10.0, 300.0)
+BACKOFF = (0.5, 60.0)
+"""Seconds between attempts, first and last: after a refusal, and to connect."""
+
+MAX_WAITING = 1024
+"""Messages that may wait for the tracker to read them."""
+
+HEARTBEAT = 30.0
+CONNECT_TIMEOUT = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """An announce that is due."""
+
+    event: Event
+    offers: int
+
+
+class Schedule:
+    """When one blob is announced, and with how many offers. Times are seconds on one clock.
+
+    Every connection to the tracker starts with an announce without offers: making an offer costs
+    sockets and CPU, and the reply says whether there is anybody to take it.
+    """
+
+    def __init__(self, rng: Random) -> None:
+        self._rng = rng
+        self._refusals = 0
+        self._seeding = False
+        self.reset()
+
+    def reset(self) -> None:
+        """The connection to the tracker is new: start over."""
+        self._next = float("-inf")
+        self._started = False
+        self._offered = 0
+        self._complete = 0
+        self._incomplete = 0
+
+    def due(self, now: float, *, seeding: bool, peers: int, pending: int) -> Plan | None:
+        """What to announce now; it counts as sent. ``pending`` offers still wait."""
+        finished = seeding and not self._seeding and self._started
+        if now < self._next and not finished:
+            return None
+        self._seeding = seeding
+        event = Event.NONE
+        if not self._started:
+            event = Event.STARTED
+        elif finished:
+            event = Event.COMPLETED
+        self._offered = 0 if event else self._wanted(peers + pending)
+        self._started = True
+        self._next = now + self._rng.uniform(*HUNGRY_INTERVAL)
+        return Plan(event, self._offered)
+
+    def replied(self, reply: AnnounceReply, now: float, *, peers: int, pending: int) -> None:
+        """The tracker answered."""
+        self._refusals = 0
+        self._complete, self._incomplete = reply.complete, reply.incomplete
+        if not self._offered and self._wanted(peers + pending):
+            self._next = now
+        elif self._seeding or peers >= TARGET_PEERS:
+            interval = max(INTERVALS[0], min(INTERVALS[1], reply.interval))
+            self._next = now + interval * self._rng.uniform(0.9, 1.0)
+        else:
+            self._next = now + self._rng.uniform(*HUNGRY_INTERVAL)
+
+    def refused(self, now: float) -> None:
+        """The tracker does not want this blob (yet)."""
+        first, last = REFUSED_INTERVALS
+        self._next = now + min(last, first * 2**self._refusals) * self._rng.uniform(0.5, 1.0)
+        self._refusals = min(self._refusals + 1, 10)
+        self._started = False
+
+    def _wanted(self, have: int) -> int:
+        if self._seeding:
+            return max(0, min(OFFERS, self._incomplete - have))
+        others = self._complete + self._incomplete - 1
+        return max(0, min(OFFERS, others - have, TARGET_PEERS - have))
+
+
+class Backoff:
+    """Growing, jittered waits."""
+
+    def __init__(self, rng: Random) -> None:
+        self._rng = rng
+        self._failures = 0
+
+    def reset(self) -> None:
+        """It worked."""
+        self._failures = 0
+
+    def next(self) -> float:
+        """Seconds to wait before the next attempt."""
+        first, last = BACKOFF
+        wait: float = min(last, first * 2**self._failures)
+        self._failures = min(self._failures + 1, 16)
+        return wait * self._rng.uniform(0.5, 1.0)
+
+
+class TrackerSocket:
+    """One WebSocket to a tracker that is made again whenever it breaks."""
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        url: str,
+        *,
+        rng: Random,
+        connected: Callable[[], None],
+        received: Callable[[FromTracker], None],
+    ) -> None:
+        """``url`` is that of the WebSocket (``http`` or ``ws`` scheme, or with TLS)."""
+        self._session = session
+        self._url = url
+        self._backoff = Backoff(rng)
+        self._connected = connected
+        self._received = received
+        self._waiting: deque[str] = deque()
+        self._wake = asyncio.Event()
+        self.online = False
+
+    def send(self, text: str) -> bool:
+        """Queue a message. False when there is no connection or it does not drain."""
+        if not self.online or len(self._waiting) >= MAX_WAITING:
+            return False
+        self._waiting.append(text)
+        self._wake.set()
+        return True
+
+    async def run(self) -> None:
+        """Stay connected until cancelled."""
+        while True:
+            try:
+                await self._session_once()
+            except* (aiohttp.ClientError, OSError, TimeoutError) as errors:
+                log.debug("tracker %s: %s", self._url, errors.exceptions)
+            finally:
+                self.online = False
+                self._waiting.clear()
+            await asyncio.sleep(self._backoff.next())
+
+    async def _session_once(self) -> None:
+        async with asyncio.timeout(CONNECT_TIMEOUT):
+            socket = await self._session.ws_connect(
+                self._url,
+                heartbeat=HEARTBEAT,
+                max_msg_size=MAX_MESSAGE,
+                timeout=aiohttp.ClientWSTimeout(ws_close=2.0),
+            )
+        async with socket, asyncio.TaskGroup() as group:
+            writer = group.create_task(self._write(socket))
+            self.online = True
+            self._connected()
+            async for message in socket:
+                if message.type not in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
+                    break
+                self._take(message.data)
+            writer.cancel()
+
+    def _take(self, raw: str | bytes) -> None:
+        try:
+            parsed = parse_from_tracker(raw)
+        except RemoteError as error:
+            log.debug("tracker %s sent something odd: %s", self._url, error)
+            return
+        self._backoff.reset()
+        if isinstance(parsed, Failure):
+            log.info("tracker %s refuses: %s", self._url, parsed.reason)
+        self._received(parsed)
+
+    async def _write(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._waiting:
+                await socket.send_str(self._waiting.popleft())

@@ -1,0 +1,133 @@
+"""A real tracker that can be stopped and started, and peers with stores of their own."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from client.blobs import BlobStore
+from client.peers.swarm import BlobSwarm
+from client.peers.transport import Connector
+from tracker.announce.handlers import AnnounceService
+
+PATIENCE = 30.0
+
+
+async def until(condition: Callable[[], object], *, seconds: float = PATIENCE) -> None:
+    """Wait until ``condition`` holds."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 - any expression, no event to wait for
+            await asyncio.sleep(0.02)
+
+
+class Tracker:
+    """The tracker's announce service and a web seed, on one port for the whole test."""
+
+    def __init__(self) -> None:
+        self.port = 0
+        self.blobs: dict[str, tuple[bytes, bytes]] = {}
+        self.blob_requests = 0
+        self.service: AnnounceService | None = None
+        self._runner: web.AppRunner | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def start(self) -> None:
+        self.service = AnnounceService(tracked=lambda _: True)
+        app = web.Application()
+        self.service.add_to(app)
+        app.add_routes(
+            [
+                web.get("/api/v1/blobs/{v2}", self._blob),
+                web.get("/api/v1/blobs/{v2}/info", self._info),
+            ]
+        )
+        self._runner = web.AppRunner(app)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True).start()
+        self.port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def _blob(self, request: web.Request) -> web.Response:
+        self.blob_requests += 1
+        found = self.blobs.get(request.match_info["v2"])
+        if found is None:
+            raise web.HTTPNotFound
+        part = request.http_range
+        data = found[1][part.start : part.stop]
+        headers = {"Content-Range": f"bytes {part.start}-{part.stop - 1}/{len(found[1])}"}
+        return web.Response(status=206, body=data, headers=headers)
+
+    async def _info(self, request: web.Request) -> web.Response:
+        found = self.blobs.get(request.match_info["v2"])
+        if found is None:
+            raise web.HTTPNotFound
+        return web.Response(body=found[0])
+
+
+@pytest.fixture
+async def tracker() -> AsyncIterator[Tracker]:
+    server = Tracker()
+    await server.start()
+    yield server
+    await server.stop()
+
+
+MakeStore = Callable[[], BlobStore]
+
+
+@pytest.fixture
+def make_store(tmp_path: Path) -> Iterator[MakeStore]:
+    stores: list[BlobStore] = []
+
+    def make() -> BlobStore:
+        stores.append(BlobStore(tmp_path / f"store{len(stores)}", quota=10**9))
+        return stores[-1]
+
+    yield make
+    for store in stores:
+        store.close()
+
+
+class Peers:
+    """Swarms that end with the ``async with`` block."""
+
+    def __init__(self, tracker: Tracker, make_store: MakeStore) -> None:
+        self._tracker = tracker
+        self._make_store = make_store
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> "Peers":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    async def add(
+        self,
+        *,
+        connector: Connector | None = None,
+        grace: float = 1000.0,
+        patience: float = 1000.0,
+    ) -> tuple[BlobSwarm, BlobStore]:
+        store = self._make_store()
+        swarm = BlobSwarm(
+            store, self._tracker.url, connector=connector, grace=grace, patience=patience
+        )
+        await self._stack.enter_async_context(swarm)
+        return swarm, store
+
+
+@pytest.fixture
+def peers(tracker: Tracker, make_store: MakeStore) -> Peers:
+    """Enter it inside of the test: task groups end in the task in which they began."""
+    return Peers(tracker, make_store)
