@@ -46,6 +46,10 @@ class Book:
         found = self.accounts.get(account)
         return found.balance if found else 0
 
+    def escrowed(self, job: JobId) -> int:
+        """Credits that a job still has set aside."""
+        return self.balance(escrow_account(job))
+
     @property
     def minted(self) -> int:
         """All credits that ever came into being."""

@@ -1,0 +1,177 @@
+"""What people and scripts are shown: JSON made from state and rows. Pure."""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, TypeAlias
+
+from tracker.ledger import MINT
+from tracker.rows import AccountRow, EntryRow, ExecutionRow, JobRow, UnitRow
+from tracker.work.state import Job, Peer
+from tracker.work.table import Stage
+from workunits.canonical import Value, decode
+from workunits.ids import JobId, PeerKey
+from workunits.manifest import Manifest
+from workunits.results import Result
+
+Json: TypeAlias = dict[str, Any]
+MAX_ENTRY = 1 << 20
+
+
+def live_job(job: Job) -> Json:
+    """A job that is on the desk."""
+    stages = Counter(unit.stage for unit in job.units.values())
+    begun = stages[Stage.COMPUTING] + stages[Stage.REVEALING]
+    view = job_row(job.row(), job.manifest)
+    view["counts"] |= {
+        "cancelled": 0,
+        "computing": stages[Stage.COMPUTING],
+        "open": job.manifest.units - begun - job.accepted - job.failed,
+        "revealing": stages[Stage.REVEALING],
+    }
+    view["escrow"]["held"] = job.manifest.escrow - job.paid
+    view["waiting"] = len(job.waiting)
+    return view
+
+
+def job_row(row: JobRow, manifest: Manifest | None = None) -> Json:
+    """A job that is over, or the ground of a live one."""
+    manifest = manifest or Manifest.parse(row.manifest)
+    rest = row.units - row.accepted - row.failed
+    return {
+        "id": row.id.hex(),
+        "name": row.name,
+        "submitter": row.submitter.hex(),
+        "state": row.state,
+        "reason": row.reason,
+        "created": row.created,
+        "policy": manifest.policy.value,
+        "comparator": manifest.comparator.kind.value,
+        "price": manifest.price,
+        "units": row.units,
+        "counts": {
+            "open": 0,
+            "computing": 0,
+            "revealing": 0,
+            "accepted": row.accepted,
+            "failed": row.failed,
+            "cancelled": rest,
+        },
+        "waiting": 0,
+        "executions": row.executions,
+        "wrong": row.wrong,
+        "escrow": {"held": 0, "paid": row.paid, "returned": row.returned},
+    }
+
+
+def unit_row(row: UnitRow, manifest: Manifest, executions: Iterable[ExecutionRow]) -> Json:
+    """A unit, its result, and who was right and wrong about it."""
+    executions = list(executions)
+
+    def peers(doing: str) -> list[str]:
+        return [each.peer.hex() for each in executions if each.doing == doing]
+
+    return {
+        "index": row.idx,
+        "state": row.stage,
+        "parameters": manifest.unit(JobId(row.job), row.idx).parameters,
+        "result": _result(row.result),
+        "reason": row.reason,
+        "attempts": row.attempts,
+        "winners": peers("right"),
+        "losers": peers("wrong"),
+    }
+
+
+def peer(each: Peer) -> Json:
+    """A peer and its standing."""
+    return {
+        "key": each.key.hex(),
+        "owner": each.owner.hex(),
+        "role": "validator" if each.validator else "volunteer",
+        "cores": each.offerings.cores if each.offerings else 0,
+        "agent": each.offerings.agent if each.offerings else "",
+        "leases": each.leased,
+        "connected": each.connected,
+    } | standing(each)
+
+
+def standing(each: Peer | None) -> Json:
+    """What verdicts have said of a peer."""
+    return {
+        "right": each.right if each else 0,
+        "wrong": each.wrong if each else 0,
+        "withheld": each.withheld if each else 0,
+        "banned": bool(each and each.banned),
+    }
+
+
+def account_row(row: AccountRow, peer: Peer | None) -> Json:
+    """An account: a peer's, an escrow's, or the mint."""
+    return {
+        "account": account_name(row.account),
+        "balance": row.balance,
+        "earned": row.earned,
+        "spent": row.spent,
+    } | standing(peer)
+
+
+def account_name(account: bytes) -> str:
+    """Hex for peers; ``mint`` and ``escrow:<job>`` for the tracker's own."""
+    if account == MINT:
+        return "mint"
+    head, colon, job = account.partition(b":")
+    return f"escrow:{job.hex()}" if colon and head == b"escrow" else account.hex()
+
+
+def entry_row(row: EntryRow) -> Json:
+    """A ledger entry, with the bytes that its hash is of."""
+    value = decode(row.entry, limit=MAX_ENTRY, what="ledger entry")
+    assert isinstance(value, dict)
+    return {
+        "number": row.number,
+        "head": row.head.hex(),
+        "entry": row.entry.hex(),
+        "type": _text(value[b"t"]),
+        "moves": [_move(move) for move in _items(value[b"moves"])],
+    }
+
+
+def _result(raw: bytes) -> Json | None:
+    if not raw:
+        return None
+    result = Result.parse(raw)
+    return {
+        "ending": result.ending.value,
+        "exit": result.exit_status,
+        "outputs": [
+            {
+                "name": output.name,
+                "length": output.ref.length,
+                "v1": output.ref.v1.hex(),
+                "v2": output.ref.v2.hex(),
+            }
+            for output in result.outputs
+        ],
+    }
+
+
+def _move(move: Value) -> Json:
+    source, target, amount = _items(move)
+    assert isinstance(source, bytes)
+    assert isinstance(target, bytes)
+    return {"from": account_name(source), "to": account_name(target), "amount": amount}
+
+
+def _items(value: Value) -> list[Value]:
+    assert isinstance(value, list)
+    return value
+
+
+def _text(value: Value) -> str:
+    assert isinstance(value, bytes)
+    return value.decode()
+
+
+def empty_account(key: PeerKey) -> AccountRow:
+    """The account of a key that never had any credit."""
+    return AccountRow(key, 0, 0, 0)

@@ -1,0 +1,140 @@
+"""The tracker as one aiohttp application: announce, work, REST, pages; and its start and end."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed_version
+from pathlib import Path
+
+from aiohttp import web
+
+from tracker.announce.handlers import AnnounceService
+from tracker.api.errors import errors
+from tracker.api.handlers import Api
+from tracker.blobs import WebSeed
+from tracker.pages import Pages
+from tracker.sessions import Sessions
+from tracker.store.reader import Reader
+from tracker.store.writer import Then, Writer
+from tracker.work.floor import Patience
+from tracker.work.restore import restore
+from workunits.errors import LocalError
+from workunits.signing import SEED_SIZE, Identity
+
+DATABASE = "tracker.sqlite"
+KEY_FILE = "operator.key"
+ADDRESS_FILE = "address"
+MAX_BODY = 17 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen; port 0 takes a free one."""
+
+    host: str
+    port: int
+
+    @property
+    def url(self) -> str:
+        """The address as a URL."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+
+@dataclass(slots=True)
+class Running:
+    """A tracker that serves. ``failure`` is set when it cannot go on."""
+
+    address: Address
+    identity: Identity
+    sessions: Sessions
+    failure: "asyncio.Future[LocalError]"
+
+
+def operator_identity(data: Path) -> Identity:
+    """The tracker's own key, made on first use (0600)."""
+    path = data / KEY_FILE
+    data.mkdir(parents=True, exist_ok=True)
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        seed = bytes.fromhex(path.read_text().strip())
+        if len(seed) != SEED_SIZE:
+            raise LocalError(f"{path} is not a key", hint="Restore it from a backup.") from None
+        return Identity.from_seed(seed)
+    with os.fdopen(handle, "w") as file:
+        seed = os.urandom(SEED_SIZE)
+        file.write(seed.hex() + "\n")
+    return Identity.from_seed(seed)
+
+
+@asynccontextmanager
+async def serve(
+    data: Path, listen: Address, *, patience: Patience | None = None
+) -> AsyncIterator[Running]:
+    """Run a tracker on ``data`` until the block is left. Raises ``LocalError`` when it cannot."""
+    loop = asyncio.get_running_loop()
+    identity = operator_identity(data)
+    failure: asyncio.Future[LocalError] = loop.create_future()
+
+    def done(callbacks: list[Then]) -> None:
+        loop.call_soon_threadsafe(_call_all, callbacks)
+
+    def failed(error: LocalError) -> None:
+        loop.call_soon_threadsafe(failure.set_result, error)
+
+    writer = Writer(data / DATABASE, done, failed)
+    reader = Reader(data / DATABASE)
+    desk = restore(reader.snapshot(), loop.time(), patience)
+    sessions = Sessions(desk, writer, identity, clock=loop.time)
+    seed = WebSeed(data / "blobs", await reader.blobs_total())
+    api = Api(sessions, reader, writer, seed, identity.key, version())
+    announce = AnnounceService(tracked=lambda _: True)
+    app = web.Application(middlewares=[errors], client_max_size=MAX_BODY)
+    announce.add_to(app)
+    app.add_routes([web.get("/work", sessions.handle), *api.routes(), *Pages(sessions).routes()])
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
+    writer.start()
+    await runner.setup()
+    try:
+        address = await _listen(runner, listen)
+        (data / ADDRESS_FILE).write_text(address.url + "\n")
+        async with asyncio.TaskGroup() as group:
+            ticking = group.create_task(sessions.tick())
+            yield Running(address, identity, sessions, failure)
+            await sessions.close()
+            ticking.cancel()
+    finally:
+        await runner.cleanup()
+        await asyncio.to_thread(writer.stop)
+        reader.close()
+        (data / ADDRESS_FILE).unlink(missing_ok=True)
+
+
+async def _listen(runner: web.AppRunner, listen: Address) -> Address:
+    site = web.TCPSite(runner, listen.host, listen.port, reuse_address=True)
+    try:
+        await site.start()
+    except OSError as error:
+        raise LocalError(
+            f"cannot listen on {listen.host}:{listen.port}: {error.strerror}",
+            hint="Choose another address: swarm tracker serve --listen HOST:PORT",
+        ) from None
+    port = runner.addresses[0][1]
+    return Address(listen.host, port)
+
+
+def _call_all(callbacks: list[Callable[[], None]]) -> None:
+    for callback in callbacks:
+        callback()
+
+
+def version() -> str:
+    """The installed version."""
+    try:
+        return installed_version("openswarm")
+    except PackageNotFoundError:
+        return "0"

@@ -1,0 +1,185 @@
+"""The reader: questions that people and pages ask, on a connection that cannot write."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from tracker.rows import (
+    TABLES,
+    AccountRow,
+    BlobRow,
+    EntryRow,
+    ExecutionRow,
+    JobRow,
+    PeerRow,
+    UnitRow,
+)
+from tracker.store.schema import connect
+from workunits.ids import JobId
+
+_R = TypeVar(
+    "_R",
+    AccountRow,
+    BlobRow,
+    EntryRow,
+    ExecutionRow,
+    JobRow,
+    PeerRow,
+    UnitRow,
+)
+_T = TypeVar("_T")
+DECIDING = ("leased", "committed", "asked", "revealed", "withheld")
+UNFINISHED = ("open", "computing", "revealing")
+
+
+@dataclass(frozen=True, slots=True)
+class JobTally:
+    """What the rows say of a live job: how far it was leased, and how its units ended."""
+
+    leased: int
+    accepted: int
+    failed: int
+    executions: int
+    wrong: int
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All that the desk needs to go on after a restart."""
+
+    jobs: list[JobRow]
+    tallies: dict[bytes, JobTally]
+    units: list[UnitRow]
+    executions: list[ExecutionRow]
+    contents: dict[bytes, bytes]
+    peers: list[PeerRow]
+    accounts: list[AccountRow]
+    last: EntryRow | None
+    next_token: int
+    statements: list[tuple[bytes, int]]
+
+
+class Reader:
+    """Reads in a thread of its own."""
+
+    def __init__(self, path: Path) -> None:
+        self._connection = connect(path, read_only=True)
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="store-reader")
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._pool.shutdown()
+        self._connection.close()
+
+    async def jobs(
+        self, *, state: str = "", submitter: bytes = b"", after: float = 0.0, limit: int = 100
+    ) -> list[JobRow]:
+        """Jobs, newest first; ``after`` is the creation time of the last one seen."""
+        where = "(?1 = '' OR state = ?1) AND (?2 = x'' OR submitter = ?2)"
+        where += " AND (?3 = 0 OR created < ?3) ORDER BY created DESC LIMIT ?4"
+        return await self._ask(lambda: self._rows(JobRow, where, (state, submitter, after, limit)))
+
+    async def job(self, job: bytes) -> JobRow | None:
+        """One job."""
+        return await self._ask(lambda: self._one(JobRow, "id = ?", (job,)))
+
+    async def jobs_like(self, prefix: str) -> list[bytes]:
+        """Ids that start with the hex digits ``prefix``, at most ten."""
+        query = "SELECT id FROM jobs WHERE lower(hex(id)) LIKE ? || '%' LIMIT 10"
+        return await self._ask(
+            lambda: [row[0] for row in self._connection.execute(query, (prefix.lower(),))]
+        )
+
+    async def units(
+        self, job: JobId, *, stage: str = "", after: int = -1, limit: int = 100
+    ) -> list[UnitRow]:
+        """Units of a job that were leased at least once, by index."""
+        where = "job = ?1 AND (?2 = '' OR stage = ?2) AND idx > ?3 ORDER BY idx LIMIT ?4"
+        return await self._ask(lambda: self._rows(UnitRow, where, (job, stage, after, limit)))
+
+    async def executions(self, job: JobId, low: int, high: int) -> list[ExecutionRow]:
+        """Every execution of the units ``low`` to ``high`` of a job, oldest first."""
+        where = "job = ? AND idx BETWEEN ? AND ? ORDER BY token"
+        return await self._ask(lambda: self._rows(ExecutionRow, where, (job, low, high)))
+
+    async def accounts(self, limit: int = 1000) -> list[AccountRow]:
+        """Accounts, richest first."""
+        where = "1 ORDER BY balance DESC LIMIT ?"
+        return await self._ask(lambda: self._rows(AccountRow, where, (limit,)))
+
+    async def entries(self, after: int, limit: int) -> list[EntryRow]:
+        """Ledger entries from number ``after``."""
+        where = "number >= ? ORDER BY number LIMIT ?"
+        return await self._ask(lambda: self._rows(EntryRow, where, (after, limit)))
+
+    async def content(self, v2: bytes) -> bytes | None:
+        """A small output by its v2 info-hash."""
+        query = "SELECT data FROM contents WHERE v2 = ?"
+        row = await self._ask(lambda: self._connection.execute(query, (v2,)).fetchone())
+        return row[0] if row else None
+
+    async def blob(self, v2: bytes) -> BlobRow | None:
+        """What is known of a web-seeded blob."""
+        return await self._ask(lambda: self._one(BlobRow, "v2 = ?", (v2,)))
+
+    async def blobs_total(self) -> int:
+        """Bytes of all web-seeded blobs."""
+        query = "SELECT coalesce(sum(length), 0) FROM blobs"
+        row: tuple[int] = await self._ask(lambda: self._connection.execute(query).fetchone())
+        return row[0]
+
+    def snapshot(self) -> Snapshot:
+        """Everything live. Blocks; called once, at start."""
+        jobs = self._rows(JobRow, "state = 'active' ORDER BY created", ())
+        executions = self._rows(ExecutionRow, f"doing IN {DECIDING} ORDER BY token", ())
+        units = self._rows(
+            UnitRow,
+            f"stage IN {UNFINISHED} AND job IN "  # noqa: S608 - our own words
+            "(SELECT id FROM jobs WHERE state = 'active')",
+            (),
+        )
+        newest = self._connection.execute("SELECT max(token) FROM executions").fetchone()[0]
+        statements = self._connection.execute("SELECT id, time FROM statements").fetchall()
+        contents = self._connection.execute(
+            "SELECT v2, data FROM contents WHERE EXISTS "
+            "(SELECT 1 FROM executions WHERE doing = 'revealed')"
+        )
+        return Snapshot(
+            jobs,
+            {job.id: self._tally(job.id) for job in jobs},
+            units,
+            executions,
+            dict(contents.fetchall()),
+            self._rows(PeerRow, "1", ()),
+            self._rows(AccountRow, "1", ()),
+            self._one(EntryRow, "1 ORDER BY number DESC LIMIT 1", ()),
+            (newest or 0) + 1,
+            statements,
+        )
+
+    def _tally(self, job: bytes) -> JobTally:
+        def count(query: str) -> int:
+            found = self._connection.execute(query, (job,)).fetchone()[0]
+            return int(found or 0)
+
+        return JobTally(
+            count("SELECT max(idx) + 1 FROM units WHERE job = ?"),
+            count("SELECT count(*) FROM units WHERE job = ? AND stage = 'accepted'"),
+            count("SELECT count(*) FROM units WHERE job = ? AND stage = 'failed'"),
+            count("SELECT count(*) FROM executions WHERE job = ? AND commitment != x''"),
+            count("SELECT count(*) FROM executions WHERE job = ? AND doing = 'wrong'"),
+        )
+
+    def _rows(self, kind: type[_R], where: str, values: Sequence[object]) -> list[_R]:
+        query = f"SELECT * FROM {TABLES[kind].name} WHERE {where}"  # noqa: S608 - our own words
+        return [kind(*row) for row in self._connection.execute(query, values)]
+
+    def _one(self, kind: type[_R], where: str, values: Sequence[object]) -> _R | None:
+        rows = self._rows(kind, where, values)
+        return rows[0] if rows else None
+
+    async def _ask(self, question: Callable[[], _T]) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, question)

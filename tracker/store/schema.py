@@ -1,0 +1,109 @@
+"""Tables and migrations. A migration that was released is never edited; the next one is added."""
+
+import sqlite3
+from pathlib import Path
+
+from sqlite_utils import Database
+from sqlite_utils.migrations import Migrations
+
+from workunits.errors import LocalError
+
+migrations = Migrations("openswarm")
+
+
+def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
+    """Open the database: WAL, and ``synchronous=FULL`` so that a commit outlives a power cut.
+
+    Raises ``LocalError`` when the file cannot be opened.
+    """
+    try:
+        if read_only:
+            uri = f"{path.resolve().as_uri()}?mode=ro"
+            return sqlite3.connect(uri, uri=True, check_same_thread=False, isolation_level=None)
+        connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA busy_timeout=5000")
+    except sqlite3.Error as error:
+        raise LocalError(
+            f"cannot open the database {path}: {error}",
+            hint="Check that the directory exists, is writable and has free space.",
+        ) from None
+    return connection
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring the database to the current schema."""
+    migrations.apply(Database(connection))
+
+
+@migrations()
+def create_tables(db: Database) -> None:
+    """The first schema."""
+    db.table("jobs").create(
+        {
+            "id": bytes,
+            "manifest": bytes,
+            "signature": bytes,
+            "submitter": bytes,
+            "name": str,
+            "state": str,
+            "created": float,
+            "units": int,
+            "accepted": int,
+            "failed": int,
+            "executions": int,
+            "wrong": int,
+            "paid": int,
+            "returned": int,
+            "reason": str,
+        },
+        pk="id",
+    )
+    db.table("units").create(
+        {
+            "job": bytes,
+            "idx": int,
+            "stage": str,
+            "attempts": int,
+            "checkpoint": bytes,
+            "result": bytes,
+            "reason": str,
+        },
+        pk=("job", "idx"),
+    )
+    db.table("executions").create(
+        {
+            "token": int,
+            "job": bytes,
+            "idx": int,
+            "peer": bytes,
+            "owner": bytes,
+            "doing": str,
+            "commitment": bytes,
+            "seal": bytes,
+            "result": bytes,
+        },
+        pk="token",
+    ).create_index(["job", "idx"])
+    db.table("contents").create({"v2": bytes, "data": bytes}, pk="v2")
+    db.table("peers").create(
+        {
+            "key": bytes,
+            "owner": bytes,
+            "validator": int,
+            "right": int,
+            "wrong": int,
+            "withheld": int,
+            "banned": int,
+        },
+        pk="key",
+    )
+    db.table("ledger").create({"number": int, "head": bytes, "entry": bytes}, pk="number")
+    db.table("accounts").create(
+        {"account": bytes, "balance": int, "earned": int, "spent": int}, pk="account"
+    )
+    db.table("statements").create(
+        {"id": bytes, "raw": bytes, "signature": bytes, "time": int}, pk="id"
+    )
+    db.table("blobs").create({"v2": bytes, "length": int, "info": bytes, "account": bytes}, pk="v2")
