@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,6 +95,10 @@ class Calls:
         return await asyncio.to_thread(self._blocking, call)
 
     def _blocking(self, call: Callable[[docker.APIClient], Result]) -> Result:
+        if not is_listening(self.engine):
+            raise UnavailableError(
+                f"the Docker engine at {self.engine} does not answer", hint=_DOCTOR
+            )
         try:
             if self._client is None:
                 self._client = docker.APIClient(
@@ -210,6 +215,21 @@ class Calls:
                 )
             )
         return tuple(found)
+
+
+def is_listening(url: str) -> bool:
+    """Whether somebody accepts connections at ``url``; true for what is not a UNIX socket.
+
+    The docker package leaks the socket of every connection that is refused.
+    """
+    if not url.startswith("unix://"):
+        return True
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(url.removeprefix("unix://"))
+        except OSError:
+            return False
+    return True
 
 
 def _translate(error: APIError) -> LocalError:

@@ -25,6 +25,7 @@ import requests
 from docker.errors import DockerException
 
 from sandbox import packages
+from sandbox.calls import is_listening
 from workunits.errors import UnavailableError
 
 Say = Callable[[str], None]
@@ -80,6 +81,8 @@ class Place:
 
 def ping(url: str) -> Engine | None:
     """The engine at ``url``, or None when nothing answers there."""
+    if not is_listening(url):
+        return None
     try:
         with docker.APIClient(base_url=url, timeout=_PING_SECONDS, version="auto") as api:
             return Engine(url, str(api.version().get("Version", "unknown")))

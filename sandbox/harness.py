@@ -194,6 +194,9 @@ class Unit:
                 if self.meter.cpu() - self.cpu_base > self.task.cpu:
                     self.forced = CPU
                     return
+                if self.meter.kills() > self.kills:
+                    self.forced = MEMORY
+                    return
             for file, _ in poll.poll(1000 * min(TICK, left)):
                 if file == self.wake:
                     os.read(self.wake, 4096)
