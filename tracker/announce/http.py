@@ -173,12 +173,19 @@ def _spelled(peer: Peer[bytes], no_peer_id: bool) -> dict[str, object]:
 
 def _pairs(query: str) -> Iterator[tuple[bytes, bytes]]:
     if len(query) > MAX_QUERY:
-        raise LimitError(f"a query of {len(query)} bytes is over the limit of {MAX_QUERY}")
+        raise LimitError(
+            f"a query of {len(query)} bytes is over the limit of {MAX_QUERY}",
+            hint="ask in several requests",
+        )
     if not query.isascii():
         raise MalformedError("the query is not ASCII", hint="percent-encode it")
     for pair in query.split("&"):
         name, _, value = pair.partition("=")
-        yield unquote_to_bytes(name), unquote_to_bytes(value)
+        yield _unquote(name), _unquote(value)
+
+
+def _unquote(text: str) -> bytes:
+    return unquote_to_bytes(text) if "%" in text else text.encode()
 
 
 def _identifier(value: bytes | None, name: str) -> bytes:

@@ -248,3 +248,26 @@ async def test_sockets_above_the_limit_are_turned_away(serve: Any, monkeypatch: 
 async def test_only_get_is_offered(serve: Any) -> None:
     async with serve() as at, at.session.post(at.base + "/announce") as response:
         assert response.status == web.HTTPMethodNotAllowed.status_code
+
+
+async def test_the_app_prunes_by_itself(serve: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(handlers, "PRUNE_EVERY", 0.0)
+    async with serve() as at:
+        await at.get(query("announce", HASH, ALICE, 6881))
+        at.clock.now += 3600
+        await until(lambda: at.service.counters().peers == 0)
+
+
+async def test_a_socket_that_answers_no_pings_is_given_up(serve: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(handlers, "HEARTBEAT", 0.05)
+    async with serve() as at:
+        alive, dead = await at.connect(), await at.connect()
+        await alive.ask(Announce(HASH, ALICE))
+        await dead.ask(Announce(HASH, BOB))
+        dead.raw._conn.transport.pause_reading()
+        # The one that lives answers pings only while it reads.
+        async with asyncio.TaskGroup() as tasks:
+            reader = tasks.create_task(alive.raw.receive())
+            await until(lambda: at.service.counters().sockets == 1)
+            reader.cancel()
+        assert [peer.peer_id for peer in at.service.swarms.members(HASH)] == [ALICE]
