@@ -1,0 +1,47 @@
+# make demo   the main job from nothing: a swarm on this machine, with a cheat in it
+# make test   every check and every test
+# make bench  the budgets of the design, measured
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.PHONY: demo test bench lint clean
+
+demo: $(VENV)/installed
+	@$(BIN)/python -m examples.demo
+
+test: $(VENV)/installed-dev lint
+	@$(BIN)/python -m pytest
+
+lint: $(VENV)/installed-dev
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+bench: $(VENV)/installed-dev
+	@$(BIN)/python -m bench
+
+clean:
+	rm -rf $(VENV) .demo build *.egg-info
+
+$(VENV)/installed: setup.cfg pyproject.toml | $(VENV)/bin/python
+	@echo "Installing Open-Swarm into $(VENV)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	@echo "Installing the tools that tests need into $(VENV)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	@touch $@
+
+# Debian and Ubuntu ship python3 without ensurepip; as root the missing package is added, and said.
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Open-Swarm needs Python 3.11 or later; set PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
+	  test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
+	    || { echo "python3-venv is missing: sudo apt-get install python3-venv"; exit 1; }; \
+	  echo "Installing python3-venv with apt-get"; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv; }
+	@$(PYTHON) -m venv $(VENV)

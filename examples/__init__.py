@@ -1,0 +1,1 @@
+"""Jobs to try, and the demo that runs them on a swarm of its own."""

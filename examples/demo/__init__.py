@@ -1,0 +1,1 @@
+"""``make demo``: a whole swarm on one machine, with a cheat in it."""
