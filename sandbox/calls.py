@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import docker
 import requests
 from docker.errors import APIError, DockerException, NotFound
 
+from sandbox.address import is_listening
 from sandbox.image import describe, find, hash_of, volumes
 from sandbox.profile import DEADLINE_LABEL, LABEL, OWNER_LABEL
 from workunits.errors import LocalError, MalformedError, UnavailableError
@@ -215,21 +215,6 @@ class Calls:
                 )
             )
         return tuple(found)
-
-
-def is_listening(url: str) -> bool:
-    """Whether somebody accepts connections at ``url``; true for what is not a UNIX socket.
-
-    The docker package leaks the socket of every connection that is refused.
-    """
-    if not url.startswith("unix://"):
-        return True
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(url.removeprefix("unix://"))
-        except OSError:
-            return False
-    return True
 
 
 def _translate(error: APIError) -> LocalError:

@@ -25,7 +25,7 @@ import requests
 from docker.errors import DockerException
 
 from sandbox import packages
-from sandbox.calls import is_listening
+from sandbox.address import is_listening
 from workunits.errors import UnavailableError
 
 Say = Callable[[str], None]

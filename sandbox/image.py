@@ -17,6 +17,7 @@ import requests
 from docker.errors import DockerException
 
 from sandbox import packages
+from sandbox.address import is_listening
 from workunits.errors import LocalError, MalformedError, UnavailableError
 
 Say = Callable[[str], None]
@@ -25,7 +26,10 @@ SUITE = "bookworm"
 PACKAGES = ("python3", "dash")
 EPOCH = 1_700_000_000
 """Time stamp of every file in the image, in seconds since 1970: same packages, same bytes."""
-_COMPILE = 'chroot "$1" python3 -I -S -m compileall -q --invalidation-mode unchecked-hash /usr/lib/python3*'
+_COMPILE = (
+    'chroot "$1" python3 -I -S -m compileall -q --invalidation-mode unchecked-hash '
+    "/usr/lib/python3*"
+)
 """Compiled modules halve the start of every Python unit, and no unit could keep them."""
 _RECIPE = (
     "--variant=extract",
@@ -106,6 +110,11 @@ def load(engine: str, tar: Path, say: Say) -> str:
     if not tarfile.is_tarfile(tar):
         raise LocalError(f"{tar} is not a tar file", hint="Give an uncompressed root file system.")
     wanted = tar_hash(tar)
+    if not is_listening(engine):
+        raise UnavailableError(
+            f"the Docker engine at {engine} does not answer",
+            hint="Check with `swarm doctor` that the engine is running, and start it.",
+        )
     try:
         with docker.APIClient(base_url=engine, timeout=600, version="auto") as api:
             found = find(api, wanted)

@@ -2,7 +2,6 @@
 
 import asyncio
 import shutil
-import subprocess
 from pathlib import Path
 
 import docker
@@ -314,9 +313,10 @@ async def test_thirty_two_bit_system_calls_kill_the_caller(bench: Bench, tmp_pat
         'int main(void) { int got; __asm__ volatile("int $0x80" : "=a"(got) : "a"(20)); '
         "return got > 0 ? 77 : 78; }"
     )
-    await asyncio.to_thread(
-        subprocess.run, ["gcc", "-static", "-o", tmp_path / "door", source], check=True
+    compiler = await asyncio.create_subprocess_exec(
+        "gcc", "-static", "-o", str(tmp_path / "door"), str(source)
     )
+    assert await compiler.wait() == 0
     (tmp_path / "door").chmod(0o755)
     cell = await bench.open("import subprocess; print(subprocess.run(['/in/door']).returncode)")
     outcome = await bench.run(cell, inputs=(Mount("door", tmp_path / "door"),))
