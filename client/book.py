@@ -1,0 +1,142 @@
+"""What a volunteer holds: leases, their jobs, the cells and the blobs that they use. Pure.
+
+Everything that a lease takes it gives back here, on whichever way it ends, and it ends once.
+"""
+
+import math
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from client import moves
+from client.cells import CellRecord, Cells, Life
+from client.leases import EARLY, OVER, Held, State, step
+from client.moves import Command
+from client.needs import Needs
+from client.pace import Tuning
+from workunits.ids import BlobRef, JobId, LeaseToken
+from workunits.manifest import SignedManifest
+from workunits.wire.work import MAX_HOLD
+
+
+@dataclass(slots=True, eq=False)
+class JobRecord:
+    """A job and how it fares here. ``blocked`` is the monotonic time until which it rests."""
+
+    signed: SignedManifest
+    program: tuple[BlobRef, ...]
+    common: tuple[BlobRef, ...]
+    early: set[LeaseToken] = field(default_factory=set)
+    ready: deque[LeaseToken] = field(default_factory=deque)
+    seconds: float | None = None
+    strikes: int = 0
+    blocked: float = -math.inf
+    refused: str = ""
+    """Why its leases are given back while it is blocked; empty while they are kept."""
+
+    @classmethod
+    def of(cls, signed: SignedManifest) -> "JobRecord":
+        """A job that was just offered."""
+        manifest = signed.manifest
+        program = tuple(dict.fromkeys(blob.ref for blob in manifest.program.files))
+        inputs = (blob.ref for blob in manifest.inputs)
+        return cls(signed, program, tuple(dict.fromkeys((*program, *inputs))))
+
+    @property
+    def id(self) -> JobId:
+        """The job's id."""
+        return self.signed.id
+
+    @property
+    def memory(self) -> int:
+        """Bytes that one of its units may use."""
+        return self.signed.manifest.limits.memory_bytes
+
+    def needs(self, index: int) -> tuple[BlobRef, ...]:
+        """Every blob that unit ``index`` reads, each once."""
+        own = (blob.ref for blob in self.signed.manifest.parameters.inputs(index))
+        return tuple(dict.fromkeys((*self.common, *own)))
+
+
+class Book:
+    """Leases, jobs, cells and needs, kept consistent. ``out`` gathers the commands."""
+
+    def __init__(self, tuning: Tuning) -> None:
+        self.jobs: dict[JobId, JobRecord] = {}
+        self.leases: dict[LeaseToken, Held] = {}
+        self.needs = Needs(tuning.fetches)
+        self.cells = Cells(tuning.slots, tuning.memory_bytes, tuning.warm_cells)
+        self.connected = False
+        self.out: list[Command] = []
+        self._counts = dict.fromkeys(State, 0)
+
+    def count(self, *states: State) -> int:
+        """How many leases are in ``states``."""
+        return sum(self._counts[state] for state in states)
+
+    def add(self, lease: Held) -> None:
+        """A new lease, or one that was found on disk."""
+        self.leases[lease.token] = lease
+        self._counts[lease.state] += 1
+        if lease.state in EARLY:
+            self.jobs[lease.job].early.add(lease.token)
+
+    def move(self, lease: Held, to: State) -> None:
+        """Take a step of the table in ``client.leases``."""
+        before = lease.state
+        step(lease, to)
+        self._counts[before] -= 1
+        self._counts[to] += to not in OVER
+        if before in EARLY and to not in EARLY:
+            self.jobs[lease.job].early.discard(lease.token)
+
+    def ready(self, lease: Held) -> None:
+        """All that ``lease`` reads is here."""
+        self.move(lease, State.READY)
+        self.jobs[lease.job].ready.append(lease.token)
+
+    def end(self, lease: Held, to: State, reason: str = "") -> None:
+        """The last step of ``lease``."""
+        if lease.state is State.RUNNING:
+            assert lease.cell is not None
+            cell = self.cells[lease.cell]
+            if cell.life is Life.OPENING:
+                cell.token = None
+            else:
+                self.close(cell)
+        self.move(lease, to)
+        self.release_needs(lease)
+        del self.leases[lease.token]
+        self.out.append(moves.Over(lease.token, lease.unit, to, reason))
+
+    def give_back(self, tokens: Iterable[LeaseToken], reason: str) -> None:
+        """End leases as released and say so to the tracker."""
+        tokens = list(tokens)
+        for token in tokens:
+            self.end(self.leases[token], State.RELEASED, reason)
+        self.send_release(tokens, reason)
+
+    def send_release(self, tokens: list[LeaseToken], reason: str) -> None:
+        """Tell the tracker. Without a session nothing is said: the next welcome settles it."""
+        if self.connected:
+            for at in range(0, len(tokens), MAX_HOLD):
+                self.out.append(moves.SendRelease(tuple(tokens[at : at + MAX_HOLD]), reason))
+
+    def close(self, cell: CellRecord) -> None:
+        """Start to end a cell."""
+        self.cells.closing(cell)
+        self.out.append(moves.Close(cell.id))
+
+    def gone(self, cell: CellRecord) -> None:
+        """A cell has ended."""
+        self.cells.gone(cell)
+        self._drop(cell.needs)
+
+    def release_needs(self, lease: Held) -> None:
+        """``lease`` reads nothing any more."""
+        self._drop(lease.needs, lease.token)
+        lease.needs = ()
+        lease.missing = set()
+
+    def _drop(self, refs: Iterable[BlobRef], token: LeaseToken | None = None) -> None:
+        self.out.extend(moves.Drop(ref) for ref in self.needs.let_go(refs, token))

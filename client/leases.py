@@ -1,0 +1,119 @@
+"""The life of a held lease: its states, and the steps between them with guards, in one table."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+
+from workunits.ids import BlobRef, Digest, JobId, LeaseToken, UnitId
+
+
+class State(Enum):
+    """Where a lease stands."""
+
+    WAITING = "waiting"
+    """Nothing was done for it yet."""
+    FETCHING = "fetching"
+    """Some of its blobs are on their way."""
+    READY = "ready"
+    """Everything that it reads is here."""
+    RUNNING = "running"
+    """It has a cell."""
+    STORING = "storing"
+    """Its program ended; the result is being hashed and written to disk."""
+    COMPUTED = "computed"
+    """Its result is on disk."""
+    COMMITTING = "committing"
+    """The commit was sent, and not acknowledged."""
+    COMMITTED = "committed"
+    """The tracker has the commit on disk."""
+    REVEALING = "revealing"
+    """The tracker asked for the result."""
+    DONE = "done"
+    """The tracker has the result on disk."""
+    RELEASED = "released"
+    """We gave it back."""
+    REVOKED = "revoked"
+    """The tracker took it back."""
+
+
+EARLY = frozenset({State.WAITING, State.FETCHING, State.READY})
+"""Before a cell was given to it: can be given back at no loss."""
+
+UNCOMMITTED = EARLY | {State.RUNNING, State.STORING, State.COMPUTED, State.COMMITTING}
+"""What counts against the credit that the tracker was told (``Want``)."""
+
+OVER = frozenset({State.DONE, State.RELEASED, State.REVOKED})
+LIVE = frozenset(State) - OVER
+
+
+@dataclass(slots=True, eq=False)
+class Held:
+    """One lease and what is known of it. ``deadline`` and ``started`` are monotonic seconds."""
+
+    token: LeaseToken
+    job: JobId
+    index: int
+    deadline: float
+    state: State = State.WAITING
+    needs: tuple[BlobRef, ...] = ()
+    missing: set[BlobRef] = field(default_factory=set)
+    cell: int | None = None
+    started: float = 0.0
+    digest: Digest | None = None
+    sent: bool = False
+    """Whether a commit was ever sent."""
+    asked: bool = False
+    """Whether the tracker ever asked for the result."""
+
+    @property
+    def unit(self) -> UnitId:
+        """The unit that the lease is for."""
+        return UnitId(self.job, self.index)
+
+
+class IllegalStepError(Exception):
+    """A step that is not in the table, or whose guard says no: a bug on this side."""
+
+
+Guard = Callable[[Held], bool]
+
+
+def _always(_: Held) -> bool:
+    return True
+
+
+def _complete(lease: Held) -> bool:
+    return not lease.missing
+
+
+def _computed(lease: Held) -> bool:
+    return lease.digest is not None
+
+
+_STEPS: dict[tuple[State, State], Guard] = {
+    (State.WAITING, State.FETCHING): lambda lease: bool(lease.missing),
+    (State.WAITING, State.READY): _complete,
+    (State.FETCHING, State.READY): _complete,
+    (State.READY, State.RUNNING): lambda lease: lease.cell is not None,
+    (State.RUNNING, State.STORING): _always,
+    (State.STORING, State.COMPUTED): _computed,
+    (State.COMPUTED, State.COMMITTING): _computed,
+    (State.COMMITTING, State.COMMITTED): lambda lease: lease.sent,
+    # After a reconnect the tracker says what it has.
+    (State.COMMITTING, State.COMPUTED): _computed,
+    (State.COMMITTED, State.COMPUTED): _computed,
+    (State.REVEALING, State.COMPUTED): _computed,
+    (State.COMPUTED, State.COMMITTED): lambda lease: lease.sent,
+    (State.COMMITTED, State.REVEALING): lambda lease: lease.asked,
+    (State.REVEALING, State.DONE): lambda lease: lease.asked,
+    **{(state, State.RELEASED): _always for state in LIVE},
+    **{(state, State.REVOKED): _always for state in LIVE},
+}
+
+
+def step(lease: Held, to: State) -> None:
+    """Move ``lease`` to state ``to``; raises ``IllegalStepError`` when the table says no."""
+    guard = _STEPS.get((lease.state, to))
+    if guard is None or not guard(lease):
+        raise IllegalStepError(f"lease {lease.token}: {lease.state.value} -> {to.value}")
+    lease.state = to

@@ -1,0 +1,292 @@
+"""What goes into the scheduler and what comes out: events and commands, all of them frozen.
+
+The tracker's messages ``Leases``, ``Committed``, ``RevealRequest``, ``Revealed`` and ``Revoked``
+are events as they stand.
+"""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from client.leases import State
+from workunits.ids import BlobRef, Digest, JobId, LeaseToken, UnitId
+from workunits.manifest import SignedManifest
+from workunits.wire import work
+
+# Events
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A result that an earlier run of this volunteer left on disk."""
+
+    token: LeaseToken
+    unit: UnitId
+    digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """A session stands. ``held`` and ``committed`` are the tracker's word, ``kept`` our disk's."""
+
+    held: tuple[LeaseToken, ...] = ()
+    committed: tuple[LeaseToken, ...] = ()
+    kept: tuple[Kept, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected:
+    """The session is gone; whatever was not acknowledged may or may not have arrived."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """A job whose units may be leased to us."""
+
+    job: SignedManifest
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A blob is here, and stays until ``Drop``."""
+
+    ref: BlobRef
+
+
+@dataclass(frozen=True, slots=True)
+class FetchFailed:
+    """A blob cannot be had now."""
+
+    ref: BlobRef
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A cell is ready to run units."""
+
+    cell: int
+
+
+@dataclass(frozen=True, slots=True)
+class OpenFailed:
+    """A cell could not be opened; it is gone. ``reason`` is ``image`` or ``engine``."""
+
+    cell: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """A cell is gone, and whatever ran in it."""
+
+    cell: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """The program of a unit ended; its cell is free."""
+
+    token: LeaseToken
+
+
+@dataclass(frozen=True, slots=True)
+class RunFailed:
+    """A unit was lost on our side: no result."""
+
+    token: LeaseToken
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """The result of a unit is on disk."""
+
+    token: LeaseToken
+    digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFailed:
+    """The result of a unit could not be kept."""
+
+    token: LeaseToken
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResultsLost:
+    """Results that were on disk cannot be read."""
+
+    tokens: tuple[LeaseToken, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time went by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Start nothing new until ``Resume``; what runs goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """The end of a pause."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Finish what runs, commit and reveal it, then end."""
+
+
+Event: TypeAlias = (
+    Connected
+    | Disconnected
+    | Offered
+    | work.Leases
+    | work.Committed
+    | work.RevealRequest
+    | work.Revealed
+    | work.Revoked
+    | Fetched
+    | FetchFailed
+    | Opened
+    | OpenFailed
+    | Closed
+    | Ran
+    | RunFailed
+    | Computed
+    | StoreFailed
+    | ResultsLost
+    | Tick
+    | Pause
+    | Resume
+    | Drain
+)
+
+# Commands
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """Get a blob and keep it here. Answered by ``Fetched`` or ``FetchFailed``."""
+
+    ref: BlobRef
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Nobody needs this blob now; end a fetch that is under way (no answer)."""
+
+    ref: BlobRef
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Open a cell for a job. Answered by ``Opened`` or ``OpenFailed``."""
+
+    cell: int
+    job: JobId
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Run a unit in an open cell. Answered by ``Ran`` or ``RunFailed``, if not ended first."""
+
+    token: LeaseToken
+    unit: UnitId
+    cell: int
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """End a cell, and what runs in it. Answered by ``Closed``."""
+
+    cell: int
+
+
+@dataclass(frozen=True, slots=True)
+class SendWant:
+    """Tell the tracker how many uncommitted leases we want to hold."""
+
+    hold: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A computed unit that is to be committed."""
+
+    token: LeaseToken
+    index: int
+    digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class SendCommits:
+    """Commit these units of one job."""
+
+    job: JobId
+    units: tuple[Ready, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SendReveals:
+    """Show these results."""
+
+    tokens: tuple[LeaseToken, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SendRelease:
+    """Give these leases back."""
+
+    tokens: tuple[LeaseToken, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Over:
+    """A lease ended, once and for all. ``state`` is one of ``leases.OVER``; forget its result."""
+
+    token: LeaseToken
+    unit: UnitId
+    state: State
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """For people: the tracker has the commit of a unit."""
+
+    unit: UnitId
+
+
+@dataclass(frozen=True, slots=True)
+class Warn:
+    """For people: something is not as it should be."""
+
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The drain is over."""
+
+
+Command: TypeAlias = (
+    Fetch
+    | Drop
+    | Open
+    | Run
+    | Close
+    | SendWant
+    | SendCommits
+    | SendReveals
+    | SendRelease
+    | Over
+    | Committed
+    | Warn
+    | Finish
+)
