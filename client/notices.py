@@ -1,0 +1,109 @@
+"""What a volunteer tells people while it works. The command line prints these."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from workunits.ids import BlobRef, JobId, PeerKey, UnitId
+
+
+@dataclass(frozen=True, slots=True)
+class Online:
+    """Connected to the tracker with this key."""
+
+    tracker: PeerKey
+
+
+@dataclass(frozen=True, slots=True)
+class Offline:
+    """The connection was lost or could not be made; the next try is in ``retry`` seconds."""
+
+    reason: str
+    hint: str
+    retry: float
+
+
+@dataclass(frozen=True, slots=True)
+class JobSeen:
+    """The tracker offers a job."""
+
+    job: JobId
+    name: str
+    units: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fetching:
+    """A blob is being fetched."""
+
+    ref: BlobRef
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A unit runs."""
+
+    unit: UnitId
+    parameters: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A unit has ended, after ``seconds``. ``failure`` is empty when it gave what it should."""
+
+    unit: UnitId
+    seconds: float
+    failure: str
+    stderr: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """The tracker has our commitment to a unit's result."""
+
+    unit: UnitId
+
+
+@dataclass(frozen=True, slots=True)
+class Revealed:
+    """The tracker has a unit's result: our part in it is done."""
+
+    unit: UnitId
+
+
+@dataclass(frozen=True, slots=True)
+class GivenBack:
+    """We gave a unit back."""
+
+    unit: UnitId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TakenBack:
+    """The tracker took a unit back."""
+
+    unit: UnitId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """Something is not as it should be; work goes on."""
+
+    message: str
+    hint: str = ""
+
+
+Notice: TypeAlias = (
+    Online
+    | Offline
+    | JobSeen
+    | Fetching
+    | Started
+    | Finished
+    | Committed
+    | Revealed
+    | GivenBack
+    | TakenBack
+    | Warned
+)

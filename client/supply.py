@@ -1,0 +1,67 @@
+"""Where a volunteer gets its inputs and puts its outputs: the seam to the data plane."""
+
+import asyncio
+from pathlib import Path
+from typing import Protocol
+
+from client.blobs import BlobStore
+from client.peers.swarm import SEED_REASON, BlobSwarm
+from workunits.errors import SwarmError
+from workunits.ids import BlobRef
+
+
+class Blobs(Protocol):
+    """Blobs by reference. ``why`` names a hold, which keeps the blob here until ``release``."""
+
+    async def fetch(self, ref: BlobRef, why: str) -> Path:
+        """Get ``ref`` and hold it. Raises ``SwarmError`` when it cannot be had."""
+
+    async def share(self, path: Path, why: str) -> BlobRef:
+        """Take a file over, hold it and serve it to others. Raises ``SwarmError``."""
+
+    def reshare(self, ref: BlobRef, why: str) -> bool:
+        """Hold and serve again what was shared before a restart; whether it is still here."""
+
+    def release(self, ref: BlobRef, why: str) -> None:
+        """End a hold; an unknown one is no error. The blob is served until it is evicted."""
+
+
+class SwarmBlobs:
+    """``Blobs`` out of the store on disk and the swarm of peers."""
+
+    def __init__(self, store: BlobStore, swarm: BlobSwarm) -> None:
+        """``swarm`` must have been entered."""
+        self._store = store
+        self._swarm = swarm
+
+    async def fetch(self, ref: BlobRef, why: str) -> Path:
+        """See ``Blobs.fetch``."""
+        self._store.hold(ref, why)
+        try:
+            return await self._swarm.fetch(ref)
+        except SwarmError:
+            self._store.release(ref, why)
+            raise
+
+    async def share(self, path: Path, why: str) -> BlobRef:
+        """See ``Blobs.share``."""
+        ref = await asyncio.to_thread(self._store.adopt, path)
+        self._serve(ref, why)
+        return ref
+
+    def reshare(self, ref: BlobRef, why: str) -> bool:
+        """See ``Blobs.reshare``."""
+        if self._store.path_of(ref) is None:
+            return False
+        self._serve(ref, why)
+        return True
+
+    def release(self, ref: BlobRef, why: str) -> None:
+        """See ``Blobs.release``."""
+        self._store.release(ref, why)
+
+    def _serve(self, ref: BlobRef, why: str) -> None:
+        self._store.hold(ref, why)
+        self._swarm.seed(ref)
+        # Served for as long as there is room for it, not for ever: our own hold is enough.
+        self._store.release(ref, SEED_REASON)

@@ -1,0 +1,382 @@
+"""The volunteer: carries out what the scheduler decides, and tells it what became of it."""
+
+import asyncio
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from random import Random, SystemRandom
+
+from client import moves, notices
+from client.clock import Clock
+from client.dispatch import Dispatch
+from client.leases import UNCOMMITTED, State
+from client.moves import Command, Event
+from client.notices import Notice
+from client.pace import Tuning
+from client.scheduler import Scheduler
+from client.session import SKEW, Peer, Session
+from client.stash import Entry, Stash
+from client.supply import Blobs
+from client.workshop import Workshop, why_output
+from sandbox.runner import Sandbox
+from workunits.errors import LocalError, SwarmError, UnavailableError
+from workunits.ids import BlobRef, Digest, JobId, LeaseToken, PeerKey, short
+from workunits.manifest import SignedManifest
+from workunits.results import Result
+from workunits.signing import Identity
+from workunits.wire.work import Failure, FromTracker, JobOffer, Offerings, Vouch, Welcome
+
+AGENT = "openswarm/0.1"
+TICK = 1.0
+TEND = 30.0
+"""Seconds between looks at the sandbox: leftovers, images that came or went."""
+
+MAX_IMAGES = 256
+_RESULTS = "results"
+_UNITS = "units"
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """What a person gives: slots, one CPU each, and bytes of memory over all of them."""
+
+    cpus: int
+    memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Where a volunteer stands."""
+
+    online: bool
+    running: int
+    held: int
+    """Leases that are not committed, the running ones included."""
+    committed: int
+    """Units whose result was not asked for yet, or is on its way."""
+    done: int
+    """Units whose result the tracker has, since the start."""
+
+
+class Volunteer:
+    """One volunteer or validator of one tracker. ``run`` it once.
+
+    It ends its own cells, but neither ``sandbox`` nor ``blobs``: those are their owner's to close.
+    """
+
+    def __init__(
+        self,
+        tracker: str,
+        identity: Identity,
+        sandbox: Sandbox,
+        blobs: Blobs,
+        *,
+        capacity: Capacity,
+        state: Path,
+        scratch: Path,
+        validator: bool = False,
+        vouch: Vouch | None = None,
+        notify: Callable[[Notice], None] = lambda _: None,
+        tuning: Tuning | None = None,
+        clock: Clock | None = None,
+        rng: Random | None = None,
+        agent: str = AGENT,
+    ) -> None:
+        """``tracker`` is a base URL.
+
+        ``state`` is the folder that survives a crash, ``scratch`` the one for files of running
+        units; this process must be the only user of both. ``notify`` must not block or raise.
+        """
+        self._identity = identity
+        self._sandbox = sandbox
+        self._blobs = blobs
+        self._capacity = capacity
+        self._state = state
+        self._scratch = scratch / _UNITS
+        self._validator = validator
+        self._tell_people = notify
+        self._clock = clock or Clock()
+        self._agent = agent
+        rng = rng or SystemRandom()
+        tuning = replace(
+            tuning or Tuning(), slots=capacity.cpus, memory_bytes=capacity.memory_bytes
+        )
+        self._scheduler = Scheduler(tuning, rng)
+        peer = Peer(identity, self._offerings, vouch)
+        self._session = Session(tracker, peer, self, clock=self._clock, rng=rng)
+        self._finished = asyncio.Event()
+        self._dispatch = Dispatch(
+            self._session, identity, self._read, self._lose, self._finished.set
+        )
+        self._workshop = Workshop(self, sandbox, blobs, self._scratch, self._clock.monotonic)
+        self._stash: Stash | None = None
+        self._tracker: PeerKey | None = None
+        self._offered: tuple[str, ...] | None = None
+        self._shared: dict[LeaseToken, tuple[BlobRef, ...]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._online = False
+        self._done = 0
+
+    # -- for the owner ----------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Work until drained or cancelled; either way nothing is left running.
+
+        Raises ``RefusedError`` or ``SignatureError`` when the tracker will not have this peer,
+        and ``LocalError`` when the state folder cannot be used.
+        """
+        self._prepare()
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._workshop.start(group)
+                loops = [
+                    group.create_task(each)
+                    for each in (
+                        self._session.run(),
+                        self._dispatch.run(),
+                        self._tick_forever(),
+                        self._tend_forever(),
+                    )
+                ]
+                await self._finished.wait()
+                for task in loops:
+                    task.cancel()
+        except BaseExceptionGroup as errors:
+            raise _first(errors) from errors
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+            await self._workshop.close()
+            shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def drain(self) -> None:
+        """Take nothing new, finish what runs, commit and reveal it; then ``run`` returns.
+
+        To stop at once cancel ``run``; what was committed is kept on disk for the next start.
+        """
+        self.tell(moves.Drain())
+
+    def pause(self) -> None:
+        """Start nothing new until ``resume``."""
+        self.tell(moves.Pause())
+
+    def resume(self) -> None:
+        """End a pause."""
+        self.tell(moves.Resume())
+
+    @property
+    def status(self) -> Status:
+        """Where it stands now."""
+        count = self._scheduler.count
+        return Status(
+            online=self._online,
+            running=count(State.RUNNING),
+            held=count(*UNCOMMITTED),
+            committed=count(State.COMMITTED, State.REVEALING),
+            done=self._done,
+        )
+
+    # -- from the session -------------------------------------------------------------------
+
+    def up(self, welcome: Welcome, tracker: PeerKey, skew: float) -> None:
+        """See ``session.Listener``."""
+        kept: tuple[moves.Kept, ...] = ()
+        if tracker != self._tracker:
+            if self._tracker is not None:
+                self._warn(
+                    f"the tracker has another key than before: {short(tracker)}",
+                    "If its operator did not reinstall it, check who answers at that address.",
+                )
+                self.tell(moves.Connected())  # drops all that the other one leased
+            kept = self._load(tracker)
+            if abs(skew) > SKEW:
+                self._warn(
+                    f"the clocks of this machine and the tracker differ by {abs(skew):.0f} s",
+                    "Work goes on; set the clock (NTP) so that times in logs and pages agree.",
+                )
+        self._online = True
+        self.notify(notices.Online(tracker))
+        self.tell(moves.Connected(welcome.held, welcome.committed, kept))
+
+    def down(self, error: SwarmError, retry: float, *, was_up: bool) -> None:
+        """See ``session.Listener``."""
+        self._online = False
+        if was_up:
+            self._dispatch.clear()
+            self.tell(moves.Disconnected())
+        self.notify(notices.Offline(error.message, error.hint, retry))
+
+    def message(self, message: FromTracker) -> None:
+        """See ``session.Listener``."""
+        match message:
+            case JobOffer():
+                signed = message.open()
+                self.tell(moves.Offered(signed))
+                manifest = signed.manifest
+                self.notify(notices.JobSeen(signed.id, manifest.name, manifest.units))
+            case Failure():
+                self._warn(f"the tracker says: {message.message}", message.hint)
+            case _:
+                self.tell(message)  # type: ignore[arg-type]  # the session keeps the handshake
+
+    # -- from the workshop ------------------------------------------------------------------
+
+    def tell(self, event: Event) -> None:
+        """See ``workshop.Desk``."""
+        for command in self._scheduler.handle(event, self._clock.monotonic()):
+            self._carry_out(command)
+        due = self._scheduler.due()
+        if due is not None and self._timer is None:
+            delay = max(0.0, due - self._clock.monotonic())
+            self._timer = asyncio.get_running_loop().call_later(delay, self._on_timer)
+
+    def notify(self, notice: Notice) -> None:
+        """See ``workshop.Desk``."""
+        self._tell_people(notice)
+
+    def job(self, job: JobId) -> SignedManifest:
+        """See ``workshop.Desk``."""
+        return self._scheduler.job(job)
+
+    def keep(self, entry: Entry) -> None:
+        """See ``workshop.Desk``."""
+        assert self._stash is not None
+        self._stash.put(entry)
+
+    def computed(self, token: LeaseToken, digest: Digest, shared: tuple[BlobRef, ...]) -> None:
+        """See ``workshop.Desk``."""
+        if shared:
+            self._shared[token] = shared
+        self.tell(moves.Computed(token, digest))
+        if self._scheduler.state_of(token) is None:  # revoked while it was being stored
+            self._forget(token)
+
+    # -- commands ---------------------------------------------------------------------------
+
+    def _carry_out(self, command: Command) -> None:
+        match command:
+            case moves.Run():
+                self._workshop.run(command)
+            case moves.Fetch():
+                self._workshop.fetch(command)
+            case moves.Drop():
+                self._workshop.drop(command)
+            case moves.Open():
+                self._workshop.open(command)
+            case moves.Close():
+                self._workshop.end(command)
+            case moves.Over():
+                self._over(command)
+            case moves.Committed(unit):
+                self.notify(notices.Committed(unit))
+            case moves.Warn(message, hint):
+                self._warn(message, hint)
+            case _:
+                self._dispatch.put(command)
+
+    def _over(self, command: moves.Over) -> None:
+        self._forget(command.token)
+        match command.state:
+            case State.DONE:
+                self._done += 1
+                self.notify(notices.Revealed(command.unit))
+            case State.RELEASED:
+                self.notify(notices.GivenBack(command.unit, command.reason))
+            case _:
+                self.notify(notices.TakenBack(command.unit, command.reason))
+
+    def _forget(self, token: LeaseToken) -> None:
+        if self._stash is not None:
+            self._stash.remove(token)
+        for ref in self._shared.pop(token, ()):
+            self._blobs.release(ref, why_output(token))
+
+    def _read(self, tokens: tuple[LeaseToken, ...]) -> list[Entry]:
+        assert self._stash is not None
+        return [entry for entry in map(self._stash.get, tokens) if entry is not None]
+
+    def _lose(self, tokens: tuple[LeaseToken, ...]) -> None:
+        self.tell(moves.ResultsLost(tokens))
+
+    def _load(self, tracker: PeerKey) -> tuple[moves.Kept, ...]:
+        """The results that an earlier run committed, or was about to commit, to ``tracker``."""
+        self._tracker = tracker
+        self._stash = Stash(self._state / _RESULTS / tracker.hex())
+        entries, broken = self._stash.load()
+        if broken:
+            self._warn(f"{broken} kept results could not be read", "Check the disk for errors.")
+        kept = []
+        for entry in entries:
+            result = Result.parse(entry.result)
+            self._shared[entry.token] = (
+                () if entry.contents else tuple(output.ref for output in result.outputs)
+            )
+            why = why_output(entry.token)
+            missing = [r for r in self._shared[entry.token] if not self._blobs.reshare(r, why)]
+            if missing:
+                self._forget(entry.token)
+            else:
+                kept.append(moves.Kept(entry.token, entry.unit, result.digest))
+        return tuple(kept)
+
+    # -- tasks ------------------------------------------------------------------------------
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self.tell(moves.Tick())
+
+    async def _tick_forever(self) -> None:
+        while True:
+            await self._clock.sleep(TICK)
+            self.tell(moves.Tick())
+
+    async def _tend_forever(self) -> None:
+        """Have leftovers removed, and offer anew when images come or go."""
+        while True:
+            with suppress(UnavailableError):  # whoever opens a cell says so louder
+                await self._sandbox.reap()
+            await self._clock.sleep(TEND)
+            if self._offered is not None and await self._images() != self._offered:
+                await self._session.renew()
+
+    async def _offerings(self) -> Offerings:
+        self._offered = await self._images()
+        return Offerings(
+            validator=self._validator,
+            cores=self._capacity.cpus,
+            memory_bytes=self._capacity.memory_bytes,
+            images=self._offered,
+            agent=self._agent,
+        )
+
+    async def _images(self) -> tuple[str, ...]:
+        try:
+            return tuple(sorted(await self._sandbox.images())[:MAX_IMAGES])
+        except UnavailableError as error:
+            if self._offered != ():
+                self._warn(f"the sandbox cannot be used: {error.message}", error.hint)
+            return ()
+
+    def _warn(self, message: str, hint: str = "") -> None:
+        self.notify(notices.Warned(message, hint))
+
+    def _prepare(self) -> None:
+        try:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+            self._scratch.mkdir(parents=True, mode=0o700)
+            self._state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise LocalError(
+                f"cannot use the folders {self._state} and {self._scratch}: {error.strerror}",
+                hint="Check that they are yours and that their disks work.",
+            ) from None
+
+
+def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error that a person should see: the first that is not itself a group."""
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,233 @@
+"""Where units are computed: blobs in, cells, programs, results out. Carries out local commands."""
+
+import asyncio
+import shutil
+from asyncio import Task, TaskGroup
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from client import moves, notices
+from client.moves import Event
+from client.notices import Notice
+from client.outcomes import describe, is_lost
+from client.stash import Entry
+from client.supply import Blobs
+from sandbox.runner import Cell, Limits, Mount, Outcome, Program, Sandbox
+from sandbox.runner import Task as Job
+from workunits.errors import SwarmError
+from workunits.ids import BlobRef, Digest, JobId, LeaseToken
+from workunits.manifest import Manifest, SignedManifest
+from workunits.parameters import NamedBlob
+
+INPUT = "input"
+"""Why the blobs that units read are held."""
+
+
+def why_output(token: LeaseToken) -> str:
+    """Why the outputs of a lease are held."""
+    return f"lease {token}"
+
+
+class Desk(Protocol):
+    """Who gives the commands and hears what became of them."""
+
+    def tell(self, event: Event) -> None:
+        """Something happened."""
+
+    def notify(self, notice: Notice) -> None:
+        """Tell people."""
+
+    def job(self, job: JobId) -> SignedManifest:
+        """The manifest of a job that a command names."""
+
+    def keep(self, entry: Entry) -> None:
+        """Put a result on disk; called in a thread. Raises ``LocalError``."""
+
+    def computed(self, token: LeaseToken, digest: Digest, shared: tuple[BlobRef, ...]) -> None:
+        """A result is on disk; ``shared`` are its outputs if they do not travel inline."""
+
+
+class Workshop:
+    """The cells, the blobs that they read, and the tasks around them."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        sandbox: Sandbox,
+        blobs: Blobs,
+        scratch: Path,
+        clock: Callable[[], float],
+    ) -> None:
+        """``scratch`` is a folder for units that run; ``clock`` is monotonic seconds."""
+        self._desk = desk
+        self._sandbox = sandbox
+        self._blobs = blobs
+        self._scratch = scratch
+        self._clock = clock
+        self._paths: dict[BlobRef, Path] = {}
+        self._fetches: dict[BlobRef, Task[None]] = {}
+        self._cells: dict[int, Cell] = {}
+        self._runs: dict[int, Task[None]] = {}
+
+    def start(self, group: TaskGroup) -> None:
+        """Tasks go to ``group`` from now on."""
+        self._group = group
+
+    async def close(self) -> None:
+        """End every cell. The group's tasks must have ended before."""
+        async with TaskGroup() as group:
+            for cell in self._cells.values():
+                group.create_task(self._end(cell))
+        self._cells.clear()
+        for ref in self._paths:
+            self._blobs.release(ref, INPUT)
+
+    # -- commands ---------------------------------------------------------------------------
+
+    def fetch(self, command: moves.Fetch) -> None:
+        """Get a blob."""
+        self._desk.notify(notices.Fetching(command.ref))
+        self._fetches[command.ref] = self._group.create_task(self._fetch(command.ref))
+
+    def drop(self, command: moves.Drop) -> None:
+        """Let go of a blob, or stop fetching it."""
+        task = self._fetches.pop(command.ref, None)
+        if task is not None:
+            task.cancel()
+        self._paths.pop(command.ref, None)
+        self._blobs.release(command.ref, INPUT)
+
+    def open(self, command: moves.Open) -> None:
+        """Open a cell."""
+        manifest = self._desk.job(command.job).manifest
+        limits = manifest.limits
+        program = Program(
+            manifest.program.image,
+            self._mounts(manifest.program.files),
+            Limits(
+                limits.cpu_seconds, limits.wall_seconds, limits.memory_bytes, limits.output_bytes
+            ),
+        )
+        self._group.create_task(self._open(command.cell, program))
+
+    def run(self, command: moves.Run) -> None:
+        """Run a unit."""
+        manifest = self._desk.job(command.unit.job).manifest
+        unit = manifest.unit(command.unit.job, command.unit.index)
+        job = Job(
+            unit.command,
+            self._mounts(unit.inputs),
+            manifest.outputs,
+            manifest.program.stdout or None,
+        )
+        self._desk.notify(notices.Started(unit.id, unit.parameters))
+        work = self._run(command, self._cells[command.cell], job, manifest)
+        self._runs[command.cell] = self._group.create_task(work)
+
+    def end(self, command: moves.Close) -> None:
+        """End a cell and what runs in it."""
+        self._group.create_task(self._close(command.cell))
+
+    # -- tasks ------------------------------------------------------------------------------
+
+    async def _fetch(self, ref: BlobRef) -> None:
+        try:
+            path = await self._blobs.fetch(ref, INPUT)
+        except SwarmError as error:
+            del self._fetches[ref]
+            self._warn(f"blob {ref} cannot be had: {error.message}", error)
+            self._desk.tell(moves.FetchFailed(ref))
+        else:
+            del self._fetches[ref]
+            self._paths[ref] = path
+            self._desk.tell(moves.Fetched(ref))
+
+    async def _open(self, cell: int, program: Program) -> None:
+        try:
+            self._cells[cell] = await self._sandbox.open(program)
+        except SwarmError as error:
+            self._warn(f"the sandbox cannot start: {error.message}", error)
+            self._desk.tell(moves.OpenFailed(cell, await self._reason(program.image)))
+        else:
+            self._desk.tell(moves.Opened(cell))
+
+    async def _reason(self, image: str) -> str:
+        try:
+            return "engine" if image in await self._sandbox.images() else "image"
+        except SwarmError:
+            return "engine"
+
+    async def _run(self, command: moves.Run, cell: Cell, job: Job, manifest: Manifest) -> None:
+        folder = self._scratch / str(command.token)
+        began = self._clock()
+        try:
+            outcome = await self._play(command, cell, job, folder)
+            if outcome is None:
+                return
+            seconds = self._clock() - began
+            self._desk.tell(moves.Ran(command.token))
+            await self._store(command, outcome, manifest, seconds)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    async def _play(self, command: moves.Run, cell: Cell, job: Job, folder: Path) -> Outcome | None:
+        reason = "engine"
+        try:
+            folder.mkdir(parents=True)
+            outcome = await cell.run(job, folder)
+            if not is_lost(outcome):
+                return outcome
+            self._warn(f"unit {command.unit} was lost: its sandbox died")
+        except SwarmError as error:
+            self._warn(f"unit {command.unit} could not be run: {error.message}", error)
+        except OSError as error:
+            reason = "disk"
+            self._warn(f"unit {command.unit} could not be run: {error}")
+        finally:
+            self._runs.pop(command.cell, None)
+        self._desk.tell(moves.RunFailed(command.token, reason))
+        return None
+
+    async def _store(
+        self, command: moves.Run, outcome: Outcome, manifest: Manifest, seconds: float
+    ) -> None:
+        token, why = command.token, why_output(command.token)
+        shared: tuple[BlobRef, ...] = ()
+        try:
+            result, contents = await describe(outcome, manifest, self._blobs, why)
+            shared = () if contents else tuple(output.ref for output in result.outputs)
+            entry = Entry(token, command.unit, result.encode(), contents)
+            await asyncio.to_thread(self._desk.keep, entry)
+        except (SwarmError, OSError) as error:
+            for ref in shared:
+                self._blobs.release(ref, why)
+            self._warn(f"the result of unit {command.unit} cannot be kept: {error}")
+            self._desk.tell(moves.StoreFailed(token, "disk"))
+            return
+        failure = result.failure(manifest.outputs)
+        self._desk.notify(notices.Finished(command.unit, seconds, failure, outcome.stderr))
+        self._desk.computed(token, result.digest, shared)
+
+    async def _close(self, cell: int) -> None:
+        run = self._runs.pop(cell, None)
+        if run is not None:
+            run.cancel()
+            await asyncio.wait([run])
+        await self._end(self._cells[cell])
+        del self._cells[cell]
+        self._desk.tell(moves.Closed(cell))
+
+    async def _end(self, cell: Cell) -> None:
+        try:
+            await cell.close()
+        except SwarmError as error:
+            self._warn(f"a sandbox did not end: {error.message}", error)
+
+    # -- the pieces -------------------------------------------------------------------------
+
+    def _mounts(self, blobs: tuple[NamedBlob, ...]) -> tuple[Mount, ...]:
+        return tuple(Mount(blob.name, self._paths[blob.ref]) for blob in blobs)
+
+    def _warn(self, message: str, error: SwarmError | None = None) -> None:
+        self._desk.notify(notices.Warned(message, error.hint if error else ""))
