@@ -5,9 +5,8 @@ Takes the arguments of ``swarm``: ``python -m examples.demo.liar volunteer --tra
 
 from pathlib import Path
 
-from openswarm.cli import main
-
 import sandbox.containers
+from openswarm.cli import main
 from sandbox.containers import DockerSandbox
 from sandbox.runner import Cell, Outcome, Program, Task
 
