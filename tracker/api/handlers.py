@@ -110,7 +110,7 @@ class Api:
         if over is None or signed.id in self.sessions.desk.jobs:
             job = self.sessions.desk.submit(signed, self.sessions.clock(), self.sessions.wall())
             await self.sessions.durable()
-            return _json(views.live_job(job), status=201)
+            return _json(self._live(job), status=201)
         return _json(self._view(over))
 
     async def job(self, request: web.Request) -> web.Response:
@@ -152,7 +152,7 @@ class Api:
         while job := self.sessions.desk.jobs.get(job_id):
             if job.version != version:
                 version, idle = job.version, 0.0
-                await response.write(_event(views.live_job(job)))
+                await response.write(_event(self._live(job)))
             elif (idle := idle + WATCH_SECONDS) >= 15:
                 idle = 0.0
                 await response.write(b": still here\n\n")
@@ -291,7 +291,10 @@ class Api:
 
     def _view(self, row: JobRow) -> Json:
         job = self.sessions.desk.jobs.get(JobId(row.id))
-        return views.live_job(job) if job else views.job_row(row)
+        return self._live(job) if job else views.job_row(row)
+
+    def _live(self, job: Job) -> Json:
+        return views.live_job(job, self.sessions.desk.obstacle(job))
 
     async def _row(self, request: web.Request) -> JobRow:
         row = await self.reader.job(await self._job_id(request))

@@ -17,8 +17,8 @@ Json: TypeAlias = dict[str, Any]
 MAX_ENTRY = 1 << 20
 
 
-def live_job(job: Job) -> Json:
-    """A job that is on the desk."""
+def live_job(job: Job, obstacle: str = "") -> Json:
+    """A job that is on the desk; ``obstacle`` is why nothing happens with it."""
     stages = Counter(unit.stage for unit in job.units.values())
     begun = stages[Stage.COMPUTING] + stages[Stage.REVEALING]
     view = job_row(job.row(), job.manifest)
@@ -30,6 +30,7 @@ def live_job(job: Job) -> Json:
     }
     view["escrow"]["held"] = job.manifest.escrow - job.paid
     view["waiting"] = len(job.waiting)
+    view["reason"] = obstacle
     return view
 
 

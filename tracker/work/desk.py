@@ -190,6 +190,19 @@ class Desk:
                 if unit.stage is Stage.COMPUTING and not unit.leased:
                     job.waiting.add(unit.index)
 
+    def obstacle(self, job: Job) -> str:
+        """Why nothing happens with a live job, for people; empty when something does."""
+        if job.waiting:
+            return f"{len(job.waiting):,} units wait for a peer of another owner to check them"
+        if any(unit.leased or unit.drawn for unit in job.units.values()):
+            return ""
+        roster = (*self.floor.volunteers, *self.floor.validators)
+        if not roster:
+            return "no volunteer is connected"
+        if not any(self.peers[key].can_run(job.manifest) for key in roster):
+            return "no connected peer has the image and the memory that the job needs"
+        return ""
+
     def _execution_due(self, execution: Execution, stamp: int, now: float) -> None:
         outbox = self.floor.outbox
         if stamp == 0 and execution.doing is Doing.LEASED:
