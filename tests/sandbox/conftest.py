@@ -59,6 +59,15 @@ def said(outcome: Outcome) -> str:
     return outcome.outputs["said"].read_text(encoding="utf-8")
 
 
+def ours(api: docker.APIClient, work: Path) -> list[str]:
+    """Ids of the containers that show a folder under ``work``."""
+    return [
+        entry["Id"]
+        for entry in api.containers(all=True, filters={"label": "openswarm=1"})
+        if any(str(mount.get("Source", "")).startswith(str(work)) for mount in entry["Mounts"])
+    ]
+
+
 @pytest.fixture
 def settings(docker_engine: Engine, tmp_path: Path) -> DockerSettings:
     """Settings of a real sandbox that works in the test's folder."""
