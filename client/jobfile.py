@@ -80,11 +80,11 @@ from workunits.manifest import (
 from workunits.names import file_name, placeholders, plain_text
 from workunits.parameters import Files, NamedBlob, Sweep
 
-FILE_NAME = "JOB.toml"
+FILE_NAMES = ("JOB.toml", "job.toml")
 RUNTIME = "runtime"
 MAX_FILE = 8 << 20
 _NO_KEY = PeerKey(bytes(32))
-_NO_IMAGE = "sha256:" + "0" * 64
+NO_IMAGE = "sha256:" + "0" * 64
 
 _IMAGE = re.compile(r"sha256:[0-9a-f]{64}")
 _MISPLACED = {
@@ -121,13 +121,14 @@ class Draft:
 
 def find(path: Path) -> Path:
     """The job file at ``path``, or in the directory ``path``. Raises ``UnavailableError``."""
-    file = path / FILE_NAME if path.is_dir() else path
-    if not file.is_file():
-        raise UnavailableError(
-            f"there is no job file {file}",
-            hint=f"Name a {FILE_NAME}; docs/jobs.md shows how to write one.",
-        )
-    return file
+    candidates = [path / name for name in FILE_NAMES] if path.is_dir() else [path]
+    for file in candidates:
+        if file.is_file():
+            return file
+    raise UnavailableError(
+        f"there is no job file {candidates[0]}",
+        hint="Name a JOB.toml; docs/jobs.md shows how to write one.",
+    )
 
 
 def load(path: Path, runtime_image: ImageLookup) -> Draft:
@@ -287,14 +288,14 @@ class _Reader:
                 return self._runtime_image()
             except UnavailableError as error:
                 self._notes.add_error((*table.path, "image"), error)
-                return _NO_IMAGE
+                return NO_IMAGE
         if not _IMAGE.fullmatch(image):
             table.wrong(
                 "image",
                 f"{image[:80]!r} is not the content hash of an image",
                 'Write "runtime" for the built-in Python image, or "sha256:" and 64 hex digits.',
             )
-            return _NO_IMAGE
+            return NO_IMAGE
         return image
 
     def _inputs(self, table: Table, sweep: Sweep) -> tuple[NamedBlob, ...]:

@@ -347,7 +347,7 @@ def check_url(url: str) -> str:
     if scheme not in ("http", "https") or not separator or not host or not url.isprintable():
         raise LocalError(
             f"{url!r} is not the address of a tracker",
-            hint="Write it like http://tracker.example:7700.",
+            hint="Write it like http://tracker.example:8400.",
         )
     return url
 

@@ -1,0 +1,116 @@
+"""``swarm credits``, ``swarm peers``, ``swarm key``: who is who, and what they have."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from client import terminal
+from client.commands.invocation import Invocation, command, option
+from workunits.errors import LocalError
+from workunits.ids import PeerKey, parse_hash, short
+
+if TYPE_CHECKING:
+    from client.tracker_api import TrackerApi
+
+
+@command(examples=("swarm credits", "swarm credits 9c41", "swarm credits --all --json"), key=True)
+@click.argument("peer", required=False)
+@option("--all", "everybody", is_flag=True, help="The richest accounts.")
+async def credits_(call: Invocation, peer: str | None, everybody: bool) -> None:
+    """Show the credits of your account, or of PEER (a key or its first digits)."""
+    async with call.tracker() as tracker:
+        if everybody:
+            accounts = await tracker.accounts()
+        elif peer is None:
+            accounts = (await tracker.account(call.identity().key),)
+        else:
+            key = peer if len(peer) == 64 else await _find(tracker, peer)
+            accounts = (await tracker.account(PeerKey(parse_hash(key, "a key"))),)
+    if call.json:
+        terminal.show_json(accounts if everybody else accounts[0])
+        return
+    terminal.show_table(
+        ("account", "balance", "earned", "spent", "right", "wrong", "banned"),
+        (
+            (
+                each.account if len(accounts) == 1 else _short_name(each.account),
+                each.balance,
+                each.earned,
+                each.spent,
+                each.right,
+                each.wrong,
+                each.banned,
+            )
+            for each in accounts
+        ),
+    )
+
+
+@command(examples=("swarm peers", "swarm peers --connected --json"))
+@option("--connected", is_flag=True, help="Only peers that are there now.")
+async def peers(call: Invocation, connected: bool) -> None:
+    """List the volunteers and validators that the tracker knows."""
+    async with call.tracker() as tracker:
+        found = [each for each in await tracker.peers() if each.connected or not connected]
+    if call.json:
+        terminal.show_json(found)
+        return
+    if not found:
+        call.note("no peers; join with `swarm volunteer`")
+        return
+    terminal.show_table(
+        ("peer", "owner", "role", "connected", "cores", "leases", "right", "wrong", "banned"),
+        (
+            (
+                short(each.key),
+                short(each.owner),
+                each.role,
+                each.connected,
+                each.cores,
+                each.leases,
+                each.right,
+                each.wrong,
+                each.banned,
+            )
+            for each in found
+        ),
+    )
+
+
+@click.group()
+def key() -> None:
+    """Your key: the name of your account and of your peer."""
+
+
+@command(examples=("swarm key show", "swarm key show --json | jq -r .key"), tracker=False, key=True)
+def show(call: Invocation) -> None:
+    """Show your public key. A key is made if there is none.
+
+    The key file is the account: who has it can spend its credits. Keep a copy in a safe place.
+    """
+    identity = call.identity()
+    if call.json:
+        terminal.show_json({"key": identity.key.hex(), "file": call.config.key})
+        return
+    click.echo(identity.key.hex())
+    call.note(f"kept in {call.config.key}")
+
+
+key.add_command(show, "show")
+
+
+async def _find(tracker: "TrackerApi", text: str) -> str:
+    text = text.lower()
+    keys = {each.key.hex() for each in await tracker.peers()}
+    keys |= {each.account for each in await tracker.accounts() if len(each.account) == 64}
+    found = sorted(each for each in keys if each.startswith(text))
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise LocalError(f"{len(found)} accounts begin with {text}", hint="Give more digits.")
+    raise LocalError(f"there is no account {text[:80]!r}", hint="`swarm peers` lists the peers.")
+
+
+def _short_name(account: str) -> str:
+    prefix, separator, rest = account.rpartition(":")
+    return f"{prefix}{separator}{rest[:12]}"

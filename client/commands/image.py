@@ -1,0 +1,87 @@
+"""``swarm image``: the images that programs run in, by content hash."""
+
+from typing import Any
+
+import click
+
+from client import terminal
+from client.commands.invocation import Invocation, command, option
+from client.quantities import format_size
+from workunits.errors import UnavailableError
+
+
+@click.group()
+def image() -> None:
+    """Images that programs run in; they are named by the hash of their content."""
+
+
+@command(examples=("swarm image build", "swarm image build --no-load"), tracker=False)
+@option("--load/--no-load", default=True, help="Put it into the Docker engine too.")
+def build(call: Invocation, load: bool) -> None:
+    """Build the runtime image (Debian with Python) without any registry."""
+    from sandbox import image as images
+
+    tar = images.build(call.config.images, call.note)
+    name = images.tar_hash(tar)
+    if load:
+        from sandbox.engine import engine
+
+        with engine(call.config.engine, call.note, install=False) as found:
+            images.load(found.url, tar, call.note)
+    if call.json:
+        terminal.show_json({"image": name, "file": tar, "size": tar.stat().st_size})
+    else:
+        click.echo(name)
+
+
+@command(examples=("swarm image list", "swarm image list --json"), tracker=False)
+def list_(call: Invocation) -> None:
+    """List the images of the Docker engine with their content hashes."""
+    import os
+
+    from sandbox import engine
+
+    found = engine.find(os.environ, call.config.engine)
+    if found is None:
+        raise UnavailableError("no Docker engine answers", hint="See `swarm doctor`.")
+    rows = _images(found.url)
+    if call.json:
+        terminal.show_json(rows)
+        return
+    terminal.show_table(
+        ("image", "size", "name"),
+        ((row["image"], format_size(row["size"]), ", ".join(row["names"])) for row in rows),
+    )
+
+
+def _images(url: str) -> list[dict[str, Any]]:
+    import docker
+    from docker.errors import DockerException, ImageNotFound
+
+    from sandbox import image as images
+    from workunits.errors import MalformedError
+
+    rows = []
+    try:
+        with docker.APIClient(base_url=url, version="auto", timeout=60) as api:
+            for entry in api.images():
+                try:
+                    name = images.hash_of(images.describe(api, entry["Id"]))
+                except (MalformedError, ImageNotFound):
+                    continue
+                rows.append(
+                    {
+                        "image": name,
+                        "size": int(entry.get("Size", 0)),
+                        "names": [tag for tag in entry.get("RepoTags") or () if "<" not in tag],
+                    }
+                )
+    except DockerException as error:
+        raise UnavailableError(
+            f"the Docker engine at {url} failed: {error}", hint="See `swarm doctor`."
+        ) from None
+    return rows
+
+
+image.add_command(build, "build")
+image.add_command(list_, "list")

@@ -1,0 +1,117 @@
+"""``swarm jobs``, ``swarm status``, ``swarm cancel``: what happens to jobs."""
+
+import click
+
+from client import terminal
+from client.commands.invocation import Invocation, command, option
+from client.quantities import plural
+from workunits.ids import short
+
+MAX_SHOWN = 10
+
+
+@command(examples=("swarm jobs", "swarm jobs --mine --state active", "swarm jobs --json"), key=True)
+@option("--mine", is_flag=True, help="Only jobs that were submitted with your key.")
+@option(
+    "--state",
+    type=click.Choice(["active", "finished", "cancelled"]),
+    help="Only jobs in this state.",
+)
+@option("--limit", type=click.IntRange(1, 100_000), default=20, help="How many to show.")
+async def jobs(call: Invocation, mine: bool, state: str | None, limit: int) -> None:
+    """List jobs, newest first."""
+    submitter = call.identity().key if mine else None
+    async with call.tracker() as tracker:
+        found = await tracker.jobs(state=state or "", submitter=submitter, limit=limit)
+    if call.json:
+        terminal.show_json(found)
+        return
+    if not found:
+        call.note("no jobs; publish one with `swarm submit JOB.toml`")
+        return
+    terminal.show_table(
+        ("job", "name", "state", "units", "accepted", "failed", "paid", "created"),
+        (
+            (
+                short(job.id),
+                job.name,
+                job.state,
+                job.units,
+                job.counts.accepted,
+                job.counts.failed,
+                job.escrow.paid,
+                terminal.date(job.created),
+            )
+            for job in found
+        ),
+    )
+
+
+@command(examples=("swarm status 3f2a91", "swarm status 3f2a91 --json | jq .counts"))
+@click.argument("job")
+async def status(call: Invocation, job: str) -> None:
+    """Show one job: its units, its credits, and what went wrong.
+
+    JOB is a job id or its first digits.
+    """
+    async with call.tracker() as tracker:
+        view = await tracker.find_job(job)
+        failed = []
+        if view.counts.failed:
+            async for unit in tracker.units(view.id, state="failed"):
+                failed.append(unit)
+                if len(failed) == MAX_SHOWN:
+                    break
+    if call.json:
+        terminal.show_json(terminal.plain(view) | {"failures": terminal.plain(failed)})
+        return
+    counts, escrow = view.counts, view.escrow
+    parts = {name: getattr(counts, name) for name in counts.__slots__}
+    terminal.show_facts(
+        {
+            "job": view.id.hex(),
+            "name": view.name,
+            "state": f"{view.state}{f' ({view.reason})' if view.reason else ''}",
+            "submitter": view.submitter.hex(),
+            "created": terminal.date(view.created),
+            "checking": f"{view.policy}, {view.comparator}",
+            "units": view.units,
+            "": ", ".join(f"{count:,} {name}" for name, count in parts.items() if count),
+            "executions": f"{view.executions:,}, {view.wrong:,} wrong",
+            "credits": f"{escrow.paid:,} paid, {escrow.held:,} held, {escrow.returned:,} returned",
+        }
+    )
+    for unit in failed:
+        values = " ".join(f"{name}={value}" for name, value in unit.parameters.items())
+        click.echo(f"unit {unit.index} ({values}) failed: {unit.reason}")
+    if counts.failed > len(failed):
+        call.note(f"and {plural(counts.failed - len(failed), 'more failed unit')}")
+
+
+@command(examples=("swarm cancel 3f2a91",), key=True)
+@click.argument("job")
+async def cancel(call: Invocation, job: str) -> None:
+    """End a job of yours; credits that it has not paid come back.
+
+    Results that were accepted until now stay.
+    """
+    import secrets
+
+    from client.tracker_api import now
+    from workunits.statements import Cancel, Statement
+
+    identity = call.identity()
+    async with call.tracker() as tracker:
+        view = await tracker.find_job(job)
+        statement = Statement.sign(
+            identity, Cancel(view.id), time=now(), nonce=secrets.token_bytes(16)
+        )
+        await tracker.state(statement)
+        view = await tracker.job(view.id)
+    if call.json:
+        terminal.show_json(view)
+        return
+    click.echo(
+        f"job {short(view.id)} is {view.state}: {plural(view.counts.accepted, 'unit')} accepted, "
+        f"{plural(view.escrow.returned, 'credit')} returned"
+    )

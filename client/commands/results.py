@@ -1,0 +1,87 @@
+"""``swarm results``: bring the results of a job home, checked."""
+
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from client import terminal
+from client.commands.invocation import Invocation, command, option
+from client.quantities import plural
+from client.result_folder import ResultFolder
+from workunits.errors import UnavailableError
+from workunits.ids import short
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@command(
+    examples=(
+        "swarm results 3f2a91 out",
+        "swarm results 3f2a91 out --watch",
+        "head out/results.jsonl",
+    )
+)
+@click.argument("job")
+@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@option("--watch", is_flag=True, help="Wait until the job is over first.")
+async def results(call: Invocation, job: str, folder: Path, watch: bool) -> None:
+    """Fetch the accepted results of a job into DIR and check every hash.
+
+    DIR/<unit>/<output> are the files, DIR/results.jsonl lists units with their parameters. Run
+    it again to fetch what has been accepted since, or what was not to be had before.
+    """
+    from client.harvest import Harvest
+
+    async with call.tracker() as tracker:
+        view = await tracker.find_job(job)
+        if watch and view.active:
+            from client.commands.watch import follow
+
+            await follow(call, tracker, view.id)
+            view = await tracker.job(view.id)
+        signed = await tracker.manifest(view.id)
+        harvest = Harvest(tracker, signed, ResultFolder(folder, signed), call.config, call.note)
+        with _progress(call, view.counts.accepted) as advance:
+            await harvest.run(advance)
+    counts = {
+        "job": view.id.hex(),
+        "state": view.state,
+        "units": view.units,
+        "accepted": harvest.accepted,
+        "failed": harvest.failed,
+        "outputs": harvest.present,
+        "missing": len(harvest.missing),
+        "complete": harvest.accepted == view.units and not harvest.missing,
+    }
+    if call.json:
+        terminal.show_json(counts)
+    else:
+        click.echo(
+            f"{folder}: {plural(harvest.present, 'output')} of {harvest.accepted:,} accepted "
+            f"units ({plural(view.units, 'unit')} in all, {harvest.failed:,} failed)"
+        )
+        if view.active:
+            call.note(f"the job is still active; `swarm watch {short(view.id)}` follows it")
+    if harvest.missing:
+        raise UnavailableError(
+            f"{plural(len(harvest.missing), 'output')} could not be fetched: "
+            f"{harvest.missing[0]}{' and more' if harvest.missing[1:] else ''}",
+            hint="Run the command again when the peers that hold them are back.",
+        )
+
+
+@contextmanager
+def _progress(call: Invocation, total: int) -> "Iterator[Callable[[], None]]":
+    console = terminal.console()
+    if call.json or not console.is_terminal:
+        yield lambda: None
+        return
+    from rich.progress import Progress
+
+    with Progress(console=console, transient=True) as bar:
+        task = bar.add_task("results", total=total)
+        yield lambda: bar.advance(task)

@@ -1,0 +1,144 @@
+"""``swarm submit`` and ``swarm seed``: publish a job, and serve its files."""
+
+import shlex
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from client import terminal
+from client.commands.invocation import Invocation, command, option
+from client.quantities import format_seconds, format_size, plural
+from workunits.ids import JobId, short
+
+if TYPE_CHECKING:
+    from client.jobfile import Draft
+
+PREVIEW = 5
+
+
+@command(
+    examples=(
+        "swarm submit examples/mersenne/JOB.toml --dry-run",
+        "swarm submit examples/mersenne --watch",
+        "swarm submit JOB.toml --json | jq -r .id",
+    ),
+    key=True,
+)
+@click.argument("job", type=click.Path(path_type=Path), metavar="JOB.toml")
+@option("--dry-run", is_flag=True, help="Show units, cost and mistakes; publish nothing.")
+@option("--watch", is_flag=True, help="Stay, show progress, and serve the files of the job.")
+async def submit(call: Invocation, job: Path, dry_run: bool, watch: bool) -> None:
+    """Publish the job that a TOML file describes.
+
+    The file is checked as a whole: every mistake is shown with its line. Submitting sets the
+    credits aside that the job can cost. Files up to 1 MiB are handed to the tracker; larger ones
+    are served from here, by --watch or by `swarm seed`.
+    """
+    from client import jobfile
+    from client.submission import publish
+
+    draft = jobfile.load(job, call.runtime_image)
+    if dry_run:
+        _preview(call, draft)
+        return
+    async with AsyncExitStack() as stack:
+        tracker = await stack.enter_async_context(call.tracker())
+        view, left = await publish(tracker, draft, call.identity(), call.note)
+        if call.json:
+            terminal.show_json(view)
+        else:
+            cost = plural(draft.body.escrow, "credit")
+            click.echo(f"job {view.id.hex()}: {plural(view.units, 'unit')}, {cost} set aside")
+        if not watch:
+            _next_steps(call, job, view.id, left)
+            return
+        if left:
+            from client.seeding import swarming
+
+            await stack.enter_async_context(swarming(call.config, call.config.home, left))
+        from client.commands.watch import follow
+
+        await follow(call, tracker, view.id)
+
+
+@command(examples=("swarm seed JOB.toml",))
+@click.argument("job", type=click.Path(path_type=Path), metavar="JOB.toml")
+async def seed(call: Invocation, job: Path) -> None:
+    """Serve the files of a job to the peers that compute it, until Ctrl-C."""
+    import asyncio
+
+    from client import jobfile
+    from client.seeding import swarming
+
+    draft = jobfile.load(job, lambda: jobfile.NO_IMAGE)
+    async with swarming(call.config, call.config.home, draft.files.values()):
+        size = sum(ref.length for ref in draft.files)
+        call.note(f"seeding {plural(len(draft.files), 'file')} ({format_size(size)}); Ctrl-C ends")
+        await asyncio.Event().wait()
+
+
+def _next_steps(call: Invocation, job: Path, id_: JobId, left: list[Path]) -> None:
+    if left:
+        names = ", ".join(path.name for path in left[:5])
+        call.note(
+            f"not at the tracker: {names}; serve them with `swarm seed {shlex.quote(str(job))}`"
+        )
+    call.note(f"follow it with `swarm watch {short(id_)}`")
+
+
+def _preview(call: Invocation, draft: "Draft") -> None:
+    manifest = draft.body
+    first = [manifest.unit(JobId(bytes(32)), at) for at in range(min(PREVIEW, manifest.units))]
+    if call.json:
+        terminal.show_json(
+            {
+                "name": manifest.name,
+                "units": manifest.units,
+                "price": manifest.price,
+                "executions": manifest.executions,
+                "escrow": manifest.escrow,
+                "policy": manifest.policy,
+                "comparator": manifest.comparator,
+                "image": manifest.program.image,
+                "limits": manifest.limits,
+                "outputs": manifest.outputs,
+                "blobs": [
+                    {"path": path, "v2": ref.v2, "length": ref.length}
+                    for ref, path in draft.files.items()
+                ],
+                "first": [
+                    {
+                        "index": unit.id.index,
+                        "parameters": unit.parameters,
+                        "command": unit.command,
+                        "inputs": [blob.name for blob in unit.inputs],
+                    }
+                    for unit in first
+                ],
+            }
+        )
+        return
+    limits = manifest.limits
+    size = sum(ref.length for ref in draft.files)
+    terminal.show_facts(
+        {
+            "job": manifest.name,
+            "units": manifest.units,
+            "cost": f"{manifest.units:,} units x {manifest.price:,} credits x "
+            f"{plural(manifest.executions, 'execution')} = {plural(manifest.escrow, 'credit')}",
+            "checking": f"{manifest.policy.value}, {manifest.comparator.kind.value}",
+            "limits": f"{format_seconds(limits.cpu_seconds)} of CPU, "
+            f"{format_seconds(limits.wall_seconds)}, {format_size(limits.memory_bytes)} of memory, "
+            f"{format_size(limits.output_bytes)} of output",
+            "image": manifest.program.image,
+            "files": f"{len(draft.files):,} ({format_size(size)})",
+            "outputs": ", ".join(manifest.outputs),
+        }
+    )
+    for unit in first:
+        inputs = f"  < {' '.join(blob.name for blob in unit.inputs)}" if unit.inputs else ""
+        click.echo(f"unit {unit.id.index}  {shlex.join(unit.command)}{inputs}")
+    if manifest.units > len(first):
+        click.echo(f"and {plural(manifest.units - len(first), 'more unit')}")

@@ -1,0 +1,32 @@
+"""Taking part in the peers' swarms for a while."""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from client.blobs import BlobStore
+from client.config import Config
+from client.peers.swarm import BlobSwarm
+from workunits.metainfo import MAX_LENGTH
+
+
+@asynccontextmanager
+async def swarming(
+    config: Config, folder: Path, files: Iterable[Path] = (), *, patience: float = 300.0
+) -> AsyncIterator[BlobSwarm]:
+    """Fetch blobs from peers, and serve ``files`` to them, with a blob store of its own.
+
+    A store belongs to one process, so it is a temporary one in ``folder``.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory(dir=folder, prefix=".swarm-") as place,
+        BlobStore(Path(place), quota=MAX_LENGTH) as store,
+    ):
+        refs = [await asyncio.to_thread(store.adopt, path) for path in files]
+        async with BlobSwarm(store, config.tracker, patience=patience) as swarm:
+            for ref in refs:
+                swarm.seed(ref)
+            yield swarm
