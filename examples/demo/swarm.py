@@ -144,5 +144,5 @@ def stop(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-SWARM = [sys.executable, "-m", "openswarm.cli"]
+SWARM = [sys.executable, "-m", "openswarm"]
 LIAR = [sys.executable, "-m", "examples.demo.liar"]
