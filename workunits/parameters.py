@@ -125,10 +125,7 @@ class Sweep:
     combine: Combine = Combine.PRODUCT
 
     def __len__(self) -> int:
-        lengths = [len(axis) for axis in self.axes]
-        if self.combine is Combine.ZIP and lengths:
-            return lengths[0]
-        return math.prod(lengths)
+        return self._count()
 
     def positions(self, index: int) -> tuple[int, ...]:
         """Where unit ``index`` stands on each axis."""
@@ -166,9 +163,9 @@ class Sweep:
             raise MalformedError("a parameter has no values")
         if self.combine is Combine.ZIP and len(lengths) > 1:
             raise MalformedError("zipped parameters have different lengths")
-        if len(self) > MAX_UNITS:
+        if self._count() > MAX_UNITS:
             raise LimitError(
-                f"{len(self):,} units are more than a job may have ({MAX_UNITS:,})",
+                f"{self._count():,} units are more than a job may have ({MAX_UNITS:,})",
                 hint="Split the sweep into several jobs, or let one unit do more work.",
             )
 
@@ -187,6 +184,12 @@ class Sweep:
         sweep = cls(axes, Combine(combine))
         sweep.check()
         return sweep
+
+    def _count(self) -> int:
+        lengths = [len(axis) for axis in self.axes]
+        if self.combine is Combine.ZIP and lengths:
+            return lengths[0]
+        return math.prod(lengths)  # may be more than what len() can return
 
 
 def _axis(fields: Fields) -> Axis:
