@@ -51,6 +51,11 @@ class WebSeed:
             content += chunk
             if len(content) > length:
                 raise LimitError(f"the upload is longer than the {length:,} bytes announced")
+        if len(content) < length:
+            raise RefusedError(
+                f"the upload ends after {len(content):,} of {length:,} bytes",
+                hint="Upload the whole file again.",
+            )
         self.check(length)
         self.held += length
         try:

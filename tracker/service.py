@@ -61,10 +61,10 @@ def operator_identity(data: Path) -> Identity:
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        seed = bytes.fromhex(path.read_text().strip())
-        if len(seed) != SEED_SIZE:
+        try:
+            return Identity.from_seed(bytes.fromhex(path.read_text().strip()))
+        except ValueError:
             raise LocalError(f"{path} is not a key", hint="Restore it from a backup.") from None
-        return Identity.from_seed(seed)
     with os.fdopen(handle, "w") as file:
         seed = os.urandom(SEED_SIZE)
         file.write(seed.hex() + "\n")
@@ -88,10 +88,12 @@ async def serve(
 
     writer = Writer(data / DATABASE, done, failed)
     reader = Reader(data / DATABASE)
-    desk = restore(reader.snapshot(), loop.time(), patience)
+    snapshot = reader.snapshot()
+    desk = restore(snapshot, loop.time(), patience)
     sessions = Sessions(desk, writer, identity, clock=loop.time)
     seed = WebSeed(data / "blobs", await reader.blobs_total())
-    api = Api(sessions, reader, writer, seed, identity.key, version())
+    said = dict(snapshot.statements)
+    api = Api(sessions, reader, writer, seed, identity.key, version(), said)
     announce = AnnounceService(tracked=lambda _: True)
     app = web.Application(middlewares=[errors], client_max_size=MAX_BODY)
     announce.add_to(app)

@@ -9,6 +9,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from aiohttp import WSCloseCode, WSMsgType, web
@@ -44,6 +45,7 @@ class Session:
     """One connected peer and the frames that wait to be sent to it."""
 
     socket: web.WebSocketResponse
+    transport: asyncio.Transport
     peer: Peer
     number: int
     queue: asyncio.Queue[bytes | None] = field(
@@ -59,7 +61,12 @@ class Session:
 
     def end(self) -> None:
         """Close the connection once what is queued was sent."""
-        self.queue.put_nowait(None)
+        with suppress(asyncio.QueueFull):  # then the end is queued already
+            self.queue.put_nowait(None)
+
+    def cut(self) -> None:
+        """Close the connection now: the peer does not read."""
+        self.transport.abort()
 
     async def write(self) -> None:
         """Send what is queued, in order."""
@@ -134,7 +141,7 @@ class Sessions:
         )
         await socket.prepare(request)
         try:
-            session = await self._welcome(socket)
+            session = await self._welcome(socket, request)
         except SwarmError as error:
             await self._refuse(socket, error)
             return socket
@@ -142,15 +149,15 @@ class Sessions:
             await socket.close()
             return socket
         async with asyncio.TaskGroup() as group:
-            writing = group.create_task(self._write(session))
+            group.create_task(self._write(session))
             try:
                 await self._read(session)
             finally:
                 self._leave(session)
-                writing.cancel()
+                session.end()
         return socket
 
-    async def _welcome(self, socket: web.WebSocketResponse) -> Session:
+    async def _welcome(self, socket: web.WebSocketResponse, request: web.Request) -> Session:
         challenge = Challenge(self._nonce(), self._identity.key)
         await socket.send_bytes(work.encode(challenge))
         async with asyncio.timeout(HELLO_SECONDS):
@@ -163,7 +170,9 @@ class Sessions:
         before = self._live.get(peer.key)
         if before:
             before.end()
-        session = self._live[peer.key] = Session(socket, peer, peer.session)
+        if request.transport is None:
+            raise ConnectionResetError
+        session = self._live[peer.key] = Session(socket, request.transport, peer, peer.session)
         self.desk.floor.outbox.send(peer, self._greeting(peer))
         self.desk.catch_up(peer, now)
         self.apply()
@@ -226,8 +235,7 @@ class Sessions:
         if not session.send(work.encode(message)):
             log.warning("peer %s does not read; cut off", short(session.peer.key))
             del self._live[session.peer.key]
-            session.queue = asyncio.Queue(1)
-            session.end()
+            session.cut()
 
     async def _refuse(self, socket: web.WebSocketResponse, error: SwarmError) -> None:
         await socket.send_bytes(work.encode(_failure(error)))

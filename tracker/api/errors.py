@@ -39,10 +39,12 @@ async def errors(
     except SwarmError as error:
         status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 500)
         return _answer(status, error.code, error.message, error.hint, error.blame)
+    except ConnectionError:
+        raise  # who asked went away
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        hint = "See /api/v1/openapi.json for what there is." if error.status == 404 else ""
+        hint = "See /api/v1/openapi.json for what there is and how to ask."
         return _answer(error.status, _code(error.status), error.reason, hint, Blame.THEIRS)
     except Exception:
         log.exception("%s %s", request.method, request.path)

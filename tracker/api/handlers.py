@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import binascii
 import json
 import math
 from collections.abc import AsyncIterator
@@ -34,7 +33,8 @@ BENCODE = "application/x-bencode"
 
 @dataclass
 class Api:
-    """The REST service of one tracker. ``operator`` may mint credits."""
+    """The REST service of one tracker. ``operator`` may mint credits; ``said`` are the
+    statements that were carried out, and when."""
 
     sessions: Sessions
     reader: Reader
@@ -143,7 +143,7 @@ class Api:
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         """Server-sent events: the job's view whenever it changes, until it is over."""
-        job_id = await self._job_id(request)
+        job_id = JobId((await self._row(request)).id)
         response = web.StreamResponse(
             headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
         )
@@ -195,7 +195,9 @@ class Api:
         statement = Statement.parse(await _body(request, MAX_STATEMENT))
         self._check_time(statement)
         answer: Json = {"id": statement.id.hex(), "repeated": statement.id in self.said}
-        if not answer["repeated"]:
+        if answer["repeated"]:
+            await self.sessions.durable()
+        else:
             answer["result"] = await self._carry_out(statement)
         return _json(answer)
 
@@ -337,7 +339,7 @@ async def _body(request: web.Request, limit: int) -> bytes:
 def _header(request: web.Request) -> bytes:
     try:
         return base64.b64decode(request.headers["X-Swarm-Statement"], validate=True)
-    except (KeyError, binascii.Error):
+    except (KeyError, ValueError):
         raise MalformedError("an upload needs the header X-Swarm-Statement (base64)") from None
 
 

@@ -65,7 +65,7 @@ class Writer:
             more = len(work) == len(group)
             try:
                 self._write(row for rows, _ in work for row in rows)
-            except sqlite3.Error as error:
+            except (sqlite3.Error, OverflowError) as error:
                 self._failed(
                     LocalError(
                         f"cannot write to {self._path}: {error}",

@@ -5,6 +5,7 @@ those who were right, bans those who were wrong too often.
 """
 
 from collections import deque
+from itertools import product
 
 from tracker.rows import ContentRow
 from tracker.work.findings import read_finding
@@ -63,12 +64,16 @@ class Court:
 
         def eligible(key: PeerKey) -> bool:
             peer = floor.peers[key]
-            return peer.owner not in unit.owners and peer.can_run(job.manifest)
+            return unit.open_to(peer) and peer.can_run(job.manifest)
+
+        def fresh(key: PeerKey) -> bool:
+            return key not in unit.passed and eligible(key)
 
         unit.checkpoint = floor.book.head
         unit.draws += 1
-        for roster in (floor.validators, floor.volunteers):
-            key = draw(unit.checkpoint, unit.id, unit.draws, roster, eligible)
+        rosters = (floor.validators, floor.volunteers)
+        for roster, wanted in product(rosters, (fresh, eligible)):
+            key = draw(unit.checkpoint, unit.id, unit.draws, roster, wanted)
             if key is None:
                 continue
             peer = floor.peers[key]
@@ -112,9 +117,12 @@ class Court:
         self._drop_committed(execution, Act.WITHHOLD, now)
 
     def lose(self, execution: Execution, act: Act, now: float) -> None:
-        """A lease ended without a commitment."""
+        """A lease ended without a commitment. One that was given back is no attempt."""
         unit = execution.unit
+        unit.passed.add(execution.peer.key)
+        unit.attempts -= act is Act.RELEASE
         self._floor.drop(execution, act)
+        self._floor.touch(unit)
         self.decide(unit, now)
 
     def redraw(self, peer: Peer, now: float) -> None:
@@ -133,6 +141,7 @@ class Court:
                 self._floor.outbox.revoke(execution.peer, execution.token, reason)
                 self._floor.drop(execution, Act.REVOKE)
             unit.turn(Turn.CANCEL)
+            unit.drawn = None
             self._floor.touch(unit)
         self._floor.close_job(job, JobState.CANCELLED)
 
@@ -220,6 +229,8 @@ class Court:
         floor.touch(peer)
         reason = f"this peer was banned after {peer.wrong} wrong results"
         for execution in list(peer.live.values()):
+            if execution.token not in peer.live:
+                continue  # another unit's end took it along
             floor.outbox.revoke(peer, execution.token, reason)
             if execution.doing is Doing.LEASED:
                 self.lose(execution, Act.REVOKE, now)

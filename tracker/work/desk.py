@@ -85,8 +85,9 @@ class Desk:
             if execution.doing is Doing.ASKED:
                 self._court.ask(execution, now)
         for job in list(self.jobs.values()):
-            for index in list(job.waiting):
-                self._court.draw(job.units[index], now)
+            for index in list(job.waiting) if peer.can_run(job.manifest) else ():
+                if job.units[index].open_to(peer):
+                    self._court.draw(job.units[index], now)
 
     def disconnect(self, key: PeerKey, session: int, now: float) -> None:
         """A session ended. A newer one of the same peer is left alone."""
@@ -163,14 +164,12 @@ class Desk:
 
     def tick(self, now: float) -> None:
         """Do what is due."""
-        while due := self.floor.due(now):
-            thing, stamp = due
+        while thing := self.floor.due(now):
             if isinstance(thing, Execution):
-                self._execution_due(thing, stamp, now)
+                self._execution_due(thing, now)
             elif isinstance(thing, Unit):
-                if thing.drawn and thing.draws == stamp:
-                    self._court.draw(thing, now)
-            elif not thing.connected and thing.session == stamp:
+                self._court.draw(thing, now)
+            else:
                 self._gone(thing, now)
         self._leasing.feed(now)
 
@@ -203,12 +202,12 @@ class Desk:
             return "no connected peer has the image and the memory that the job needs"
         return ""
 
-    def _execution_due(self, execution: Execution, stamp: int, now: float) -> None:
+    def _execution_due(self, execution: Execution, now: float) -> None:
         outbox = self.floor.outbox
-        if stamp == 0 and execution.doing is Doing.LEASED:
+        if execution.doing is Doing.LEASED:
             outbox.revoke(execution.peer, execution.token, "the lease is over its deadline")
             self._court.lose(execution, Act.EXPIRE, now)
-        elif stamp == 1 and execution.doing is Doing.ASKED:
+        else:
             outbox.revoke(execution.peer, execution.token, "the result was not revealed in time")
             self._court.withhold(execution, now)
 

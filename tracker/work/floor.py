@@ -2,7 +2,7 @@
 
 from collections import deque
 from dataclasses import dataclass
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import TypeAlias
 
 from tracker.ledger import Book
@@ -14,6 +14,9 @@ from workunits.ids import JobId, LeaseToken, PeerKey
 
 MAX_ATTEMPTS = 12
 """Executions of one unit, lost ones included, after which it is given up."""
+
+SPARE_ALARMS = 10_000
+"""Alarms of things that are over, beyond as many as are pending, before they are swept out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,7 @@ class Floor:
         self.next_token = 1
         self._alarms: list[tuple[float, int, Alarmed, int]] = []
         self._alarm_count = 0
+        self._sweep_at = SPARE_ALARMS
 
     def take(self) -> Effects:
         """Everything that happened since the last call."""
@@ -68,12 +72,17 @@ class Floor:
         """Look at ``thing`` again at ``when``; ``stamp`` tells whether it is still the same."""
         self._alarm_count += 1
         heappush(self._alarms, (when, self._alarm_count, thing, stamp))
+        if len(self._alarms) >= self._sweep_at:
+            self._alarms = [each for each in self._alarms if _is_pending(each[2], each[3])]
+            heapify(self._alarms)
+            self._sweep_at = 2 * len(self._alarms) + SPARE_ALARMS
 
-    def due(self, now: float) -> tuple[Alarmed, int] | None:
-        """The next alarm that is due."""
-        if self._alarms and self._alarms[0][0] <= now:
+    def due(self, now: float) -> Alarmed | None:
+        """The next thing to look at now."""
+        while self._alarms and self._alarms[0][0] <= now:
             _, _, thing, stamp = heappop(self._alarms)
-            return thing, stamp
+            if _is_pending(thing, stamp):
+                return thing
         return None
 
     def open_job(self, job: Job) -> None:
@@ -105,7 +114,7 @@ class Floor:
         execution.act(Act.COMMIT)
         unit.leased.remove(execution)
         unit.committed.append(execution)
-        unit.owners.add(peer.owner)
+        unit.owners |= {peer.key, peer.owner}
         peer.leased -= 1
         unit.job.executions += 1
         unit.job.version += 1
@@ -138,3 +147,11 @@ class Floor:
         self.touch(unit)
         if job.done and job.state is JobState.ACTIVE:
             self.close_job(job, JobState.FINISHED)
+
+
+def _is_pending(thing: Alarmed, stamp: int) -> bool:
+    if isinstance(thing, Execution):
+        return thing.doing is (Doing.ASKED if stamp else Doing.LEASED)
+    if isinstance(thing, Unit):
+        return thing.drawn is not None and thing.draws == stamp
+    return not thing.connected and thing.session == stamp

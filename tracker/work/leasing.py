@@ -37,10 +37,11 @@ class Leasing:
                 self.serve(peer, now)
 
     def seconds(self, execution: Execution) -> float:
-        """How long the peer may take, given how much else it holds."""
+        """How long the peer may take, given how much else it may hold: the same for every lease
+        of a batch."""
         peer = execution.peer
         cores = peer.offerings.cores if peer.offerings else 1
-        rounds = math.ceil(max(peer.leased, 1) / cores)
+        rounds = math.ceil(max(peer.hold, peer.leased, 1) / cores)
         limit = execution.unit.job.manifest.limits.wall_seconds
         return self._floor.patience.lease + rounds * limit
 
@@ -58,7 +59,7 @@ class Leasing:
         turns = self._floor.turns
         for _ in range(len(turns)):
             job = turns[0]
-            unit = job.take(peer.owner) if peer.can_run(job.manifest) else None
+            unit = job.take(peer) if peer.can_run(job.manifest) else None
             if unit is None or self._in_turn >= TURN:
                 turns.rotate(-1)
                 self._in_turn = 0

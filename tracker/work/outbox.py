@@ -1,6 +1,7 @@
 """What a call leaves behind: rows to keep, then messages to send, gathered into batches."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from tracker.rows import Row
@@ -8,6 +9,7 @@ from tracker.work.state import Execution, Job, Peer, Unit
 from workunits.errors import Blame, SwarmError
 from workunits.ids import LeaseToken, PeerKey
 from workunits.wire.work import (
+    MAX_HOLD,
     Failure,
     FromTracker,
     JobOffer,
@@ -73,9 +75,16 @@ class Outbox:
                 sends.append((peer.key, JobOffer(job.signed.raw, job.signed.signature)))
             sends.append((peer.key, Leases(job.id, math.ceil(seconds), tuple(leases))))
         for peer, (seconds, tokens) in self._asks.items():
-            sends.append((peer.key, RevealRequest(math.ceil(seconds), tuple(tokens))))
+            for some in _batches(tokens):
+                sends.append((peer.key, RevealRequest(math.ceil(seconds), some)))
         for (peer, reason), tokens in self._revokes.items():
-            sends.append((peer.key, Revoked(reason, tuple(tokens))))
+            for some in _batches(tokens):
+                sends.append((peer.key, Revoked(reason, some)))
         self.dirty, self.rows, self.sends = {}, [], []
         self._leases, self._asks, self._revokes = {}, {}, {}
         return effects
+
+
+def _batches(tokens: list[LeaseToken]) -> Iterator[tuple[LeaseToken, ...]]:
+    for at in range(0, len(tokens), MAX_HOLD):
+        yield tuple(tokens[at : at + MAX_HOLD])

@@ -71,14 +71,14 @@ def _execution(desk: Desk, row: ExecutionRow, contents: dict[bytes, bytes]) -> N
         LeaseToken(row.token), unit, peer, Doing(row.doing), row.commitment, row.seal
     )
     if execution.doing is Doing.WITHHELD:
-        unit.owners.add(PeerKey(row.owner))
+        unit.owners |= {peer.key, PeerKey(row.owner)}
         return
     if execution.doing is Doing.LEASED:
         unit.leased.append(execution)
         peer.leased += 1
     else:
         unit.committed.append(execution)
-        unit.owners.add(PeerKey(row.owner))
+        unit.owners |= {peer.key, PeerKey(row.owner)}
     if execution.doing is Doing.REVEALED:
         result = Result.parse(row.result)
         inline = tuple(

@@ -14,6 +14,9 @@ from workunits.wire.work import Offerings
 MAX_IN_FLIGHT = 50_000
 """Units of one job that may be between first lease and verdict: bounds the desk's memory."""
 
+MAX_SEARCH = 16
+"""Given-up units that are looked at before a fresh one is handed out."""
+
 
 class JobState(StrEnum):
     """State of a job."""
@@ -116,7 +119,9 @@ class Unit:
     """A unit that is being worked on.
 
     ``leased`` and ``committed`` are its live executions, the latter in the order of the commits;
-    ``owners`` are those whose peers committed to it once, and who may not do so again.
+    ``owners`` are the keys of the peers that committed to it once, and of their owners: none of
+    them may do so again. ``passed`` are peers that lost or returned a lease on it: others come
+    first.
     """
 
     job: "Job"
@@ -129,6 +134,7 @@ class Unit:
     leased: list[Execution] = field(default_factory=list)
     committed: list[Execution] = field(default_factory=list)
     owners: set[PeerKey] = field(default_factory=set)
+    passed: set[PeerKey] = field(default_factory=set)
     result: bytes = b""
     reason: str = ""
 
@@ -136,6 +142,10 @@ class Unit:
     def id(self) -> UnitId:
         """Job and index."""
         return UnitId(self.job.id, self.index)
+
+    def open_to(self, peer: Peer) -> bool:
+        """Whether ``peer`` may compute it: neither it nor its owner committed to it before."""
+        return self.owners.isdisjoint((peer.key, peer.owner))
 
     def turn(self, turn: Turn) -> None:
         """Move along the table."""
@@ -195,18 +205,23 @@ class Job:
             self.cursor < self.manifest.units and len(self.units) < MAX_IN_FLIGHT
         )
 
-    def take(self, owner: PeerKey) -> Unit | None:
-        """The next unit for a first execution by ``owner``: given-up ones first."""
-        for _ in range(min(len(self.redo), 16)):
-            index = self.redo.popleft()
-            unit = self.units[index]
-            if owner not in unit.owners:
-                return unit
-            self.redo.append(index)
+    def take(self, peer: Peer) -> Unit | None:
+        """The next unit for a first execution by ``peer``: given-up ones first, but those that
+        it passed itself last."""
+        if unit := self._again(peer, passed=False):
+            return unit
         if self.cursor < self.manifest.units and len(self.units) < MAX_IN_FLIGHT:
             unit = self.units[self.cursor] = Unit(self, self.cursor)
             self.cursor += 1
             return unit
+        return self._again(peer, passed=True)
+
+    def _again(self, peer: Peer, *, passed: bool) -> Unit | None:
+        for _ in range(min(len(self.redo), MAX_SEARCH)):
+            unit = self.units[self.redo.popleft()]
+            if unit.open_to(peer) and (passed or peer.key not in unit.passed):
+                return unit
+            self.redo.append(unit.index)
         return None
 
     def row(self) -> JobRow:
