@@ -139,9 +139,9 @@ class Download:
         """Which pieces are there."""
         return self._picker
 
-    def join(self, peer: Peer, now: float) -> None:
-        """A peer's handshake is done."""
-        self._picker.join(peer, now)
+    def join(self, peer: Peer, now: float, *, window: int | None = None) -> None:
+        """A peer's handshake is done. ``window`` bytes may be under way from it."""
+        self._picker.join(peer, now, window=window)
         self._interest[peer] = False
 
     def leave(self, peer: Peer, now: float) -> list[Command]:

@@ -12,7 +12,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
-from client.peers.layout import Block, Layout
+from client.peers.layout import BLOCK_SIZE, Block, Layout
 
 REQUEST_TIMEOUT = 30.0
 """Seconds after which a block is asked of somebody else, while the peer still sends others."""
@@ -48,11 +48,19 @@ class Supply:
     fast: set[int] = field(default_factory=set)
     """Pieces that it serves although it chokes us (BEP 6)."""
 
+    refused: set[int] = field(default_factory=set)
+    """Pieces that it has rejected a request for since it last unchoked us."""
+
     asked: dict[Block, float] = field(default_factory=dict)
     late: set[Block] = field(default_factory=set)
     """Blocks asked of it and given up; they are still welcome."""
 
+    window: int = MAX_DEPTH
+    """Requests whose answers fit into the buffers on the way."""
+
     limit: int = MAX_DEPTH
+    """Requests that the peer queues."""
+
     rate: float = 0.0
     """Bytes per second, averaged."""
 
@@ -71,8 +79,8 @@ class Supply:
     def depth(self) -> int:
         if self.stalled:
             return 1
-        wanted = int(self.rate * DEPTH_SECONDS / 16384)
-        return min(self.limit, max(MIN_DEPTH, min(MAX_DEPTH, wanted)))
+        wanted = int(self.rate * DEPTH_SECONDS / BLOCK_SIZE)
+        return min(self.limit, self.window, max(MIN_DEPTH, min(MAX_DEPTH, wanted)))
 
 
 @dataclass(slots=True)
@@ -122,9 +130,13 @@ class Picker:
 
     # -- peers ------------------------------------------------------------------------------
 
-    def join(self, peer: Peer, now: float) -> None:
-        """A peer is there; it has nothing yet and chokes us."""
-        self._peers[peer] = Supply(heard=now, since=now)
+    def join(self, peer: Peer, now: float, *, window: int | None = None) -> None:
+        """A peer is there; it has nothing yet and chokes us.
+
+        ``window`` is how many bytes may be under way from it, ``None`` for no limit.
+        """
+        depth = MAX_DEPTH if window is None else max(1, window // BLOCK_SIZE)
+        self._peers[peer] = Supply(heard=now, since=now, window=depth)
 
     def leave(self, peer: Peer) -> None:
         """A peer is gone. What it was asked for is asked of others."""
@@ -150,7 +162,9 @@ class Picker:
 
     def choke(self, peer: Peer, on: bool) -> None:
         """A peer starts or stops to serve us. With the fast extension it rejects what it drops."""
-        self._peers[peer].choked = on
+        supply = self._peers[peer]
+        supply.choked = on
+        supply.refused.clear()
 
     def allow(self, peer: Peer, piece: int) -> None:
         """A peer serves ``piece`` even while it chokes us."""
@@ -204,7 +218,8 @@ class Picker:
             if len(chosen) >= room:
                 break
         else:
-            chosen += self._endgame(peer, supply, room - len(chosen))
+            if not chosen:
+                chosen = self._endgame(supply, room)
         if chosen and not supply.asked and not supply.stalled:
             supply.heard = supply.since = now
             supply.taken = 0
@@ -244,8 +259,7 @@ class Picker:
         if block in supply.asked:
             self._give_up(supply, [block])
             supply.late.discard(block)
-            if supply.choked:
-                supply.fast.discard(block.piece)
+            supply.refused.add(block.piece)
             partial = self._partial.get(block.piece)
             if partial is not None and partial.sole == peer:
                 self._restart(partial)
@@ -336,7 +350,9 @@ class Picker:
 
     def _usable(self, supply: Supply) -> set[int]:
         pieces = self._missing if supply.every else self._missing & supply.pieces
-        return pieces & supply.fast if supply.choked else pieces
+        if supply.choked:
+            pieces = pieces & supply.fast
+        return pieces - supply.refused if supply.refused else pieces
 
     def _take_from(
         self, piece: int, peer: Peer, room: int, chosen: list[Block], now: float
@@ -354,7 +370,7 @@ class Picker:
         while partial.fresh and len(chosen) < room:
             chosen.append(partial.fresh.pop())
 
-    def _endgame(self, peer: Peer, supply: Supply, room: int) -> list[Block]:
+    def _endgame(self, supply: Supply, room: int) -> list[Block]:
         """Nothing is left to ask for the first time: ask for what others are slow with."""
         if supply.stalled or any(part.fresh and not part.alone for part in self._partial.values()):
             return []

@@ -19,7 +19,7 @@ from client.peers.layout import Block, Layout
 from client.peers.protocol import PeerWire
 from client.peers.transport import Channel
 from client.peers.upload import Turn, Upload
-from workunits.errors import LimitError, LocalError, MalformedError, SwarmError
+from workunits.errors import LimitError, MalformedError, SwarmError
 from workunits.ids import BlobRef
 from workunits.metainfo import Metainfo, info_size_of
 
@@ -225,7 +225,7 @@ class Torrent:
         connection.extended = extended
         have = None
         if self._download is not None:
-            self._download.join(connection, now)
+            self._download.join(connection, now, window=connection.channel.window)
             count = self._layout.count
             gained = {piece for piece in range(count) if self._has(piece)}
             have = protocol.bitfield_of(gained, count) if gained else None
@@ -269,7 +269,7 @@ class Torrent:
         try:
             for command in queue:  # grows while it is walked
                 queue += self._step(command, now)
-        except LocalError as error:
+        except SwarmError as error:  # of the store: too big for it, no room, a bad disk
             self.fail(error)
 
     def _step(self, command: download.Command, now: float) -> list[download.Command]:

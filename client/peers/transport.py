@@ -18,6 +18,10 @@ INBOX_LIMIT = 16 * 1024 * 1024
 class Channel(Protocol):
     """An ordered, reliable byte stream to one peer. Message borders mean nothing."""
 
+    @property
+    def window(self) -> int | None:
+        """Bytes that may be asked for at once without loss on the way; ``None`` for any number."""
+
     async def send(self, data: bytes) -> None:
         """Send; waits while too much is under way. Raises ``ConnectionError`` once closed."""
 
@@ -101,6 +105,8 @@ class Inbox:
 
 class MemoryChannel:
     """One end of a stream inside of this process."""
+
+    window: int | None = None
 
     def __init__(self) -> None:
         self._inbox = Inbox()
