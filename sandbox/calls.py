@@ -1,6 +1,7 @@
 """Calls to the Docker engine. The docker package blocks, so every call runs in a thread."""
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -54,6 +55,7 @@ class Calls:
         self.engine = engine
         self.socket = Path(engine.removeprefix("unix://"))
         self._client: docker.APIClient | None = None
+        # Content hashes by the engine's ids; None for images that may not be used.
         self._hashes: dict[str, str | None] = {}
         self._checked = False
 
@@ -152,6 +154,9 @@ class Calls:
         )
 
     def _image(self, api: docker.APIClient, image: str) -> str:
+        known = [key for key, value in self._hashes.items() if value == image]
+        with contextlib.suppress(NotFound, IndexError):
+            return cast("str", describe(api, known[0])["Id"])
         found = find(api, image)
         if found is None:
             raise UnavailableError(
@@ -165,6 +170,7 @@ class Calls:
                 "which would be written to this machine's disk without a limit",
                 hint="Use an image without VOLUME; `docker export` and `docker import` make one.",
             )
+        self._hashes[found["Id"]] = image
         return cast("str", found["Id"])
 
     @staticmethod

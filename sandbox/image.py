@@ -27,8 +27,9 @@ PACKAGES = ("python3", "dash")
 EPOCH = 1_700_000_000
 """Time stamp of every file in the image, in seconds since 1970: same packages, same bytes."""
 _COMPILE = (
-    'chroot "$1" python3 -I -S -m compileall -q --invalidation-mode unchecked-hash '
-    "/usr/lib/python3*"
+    'chroot "$1" python3 -I -S -B -c "import compileall, os, py_compile; compileall.compile_dir('
+    "os.path.dirname(os.__file__), quiet=1, force=True, "
+    'invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)"'
 )
 """Compiled modules halve the start of every Python unit, and no unit could keep them."""
 _RECIPE = (
