@@ -230,8 +230,9 @@ class TrackerDouble:
             case Release(tokens, reason):
                 for token in tokens:
                     self.released.append((token, reason))
-                    self.fresh += [self.held.pop(token)] if token in self.held else []
-                    self.committed.pop(token, None)
+                    known = self.held.pop(token, None) is not None
+                    known |= self.committed.pop(token, None) is not None
+                    self.fresh += [self.unit_of[token]] if known else []
         if self.auto_lease and self.hold:
             await self.lease(connection)
 

@@ -1,0 +1,294 @@
+"""A world around a scheduler, for tests: a tracker, a wire that loses, a shell that may fail."""
+
+from collections import deque
+from dataclasses import dataclass, field
+from hashlib import sha256
+from random import Random
+
+from client import moves
+from client.leases import OVER, State
+from client.moves import Command, Event
+from client.pace import Tuning
+from client.scheduler import Scheduler
+from workunits.ids import BlobRef, Digest, JobId, LeaseToken, UnitId
+from workunits.manifest import SignedManifest
+from workunits.wire import work
+
+
+def digest_of(token: LeaseToken) -> Digest:
+    """The digest that the world's programs give."""
+    return Digest(sha256(str(token).encode()).digest())
+
+
+@dataclass(eq=False)
+class World:
+    """Carries commands out in memory and checks every one of them."""
+
+    tuning: Tuning
+    jobs: list[SignedManifest]
+    now: float = 1000.0
+    connected: bool = False
+    restarted: bool = False
+    outgoing: deque[Command] = field(default_factory=deque)
+    fetching: set[BlobRef] = field(default_factory=set)
+    here: set[BlobRef] = field(default_factory=set)
+    opening: dict[int, moves.Open] = field(default_factory=dict)
+    cells: dict[int, moves.Open] = field(default_factory=dict)
+    closing: set[int] = field(default_factory=set)
+    running: dict[int, moves.Run] = field(default_factory=dict)
+    storing: list[LeaseToken] = field(default_factory=list)
+    disk: dict[LeaseToken, moves.Kept] = field(default_factory=dict)
+    leased: dict[LeaseToken, UnitId] = field(default_factory=dict)
+    ended: dict[LeaseToken, State] = field(default_factory=dict)
+    finished: int = 0
+    warned: list[str] = field(default_factory=list)
+    # What the tracker knows
+    held: dict[LeaseToken, UnitId] = field(default_factory=dict)
+    committed: set[LeaseToken] = field(default_factory=set)
+    asked: set[LeaseToken] = field(default_factory=set)
+    done: set[LeaseToken] = field(default_factory=set)
+    want: int = 0
+    released: list[tuple[LeaseToken, str]] = field(default_factory=list)
+    acks: deque[Event] = field(default_factory=deque)
+    next_token: int = 1
+
+    def __post_init__(self) -> None:
+        self.scheduler = Scheduler(self.tuning, Random(3))
+        self.by_id = {job.id: job for job in self.jobs}
+
+    # -- events -----------------------------------------------------------------------------
+
+    def tell(self, event: Event) -> list[Command]:
+        """Feed one event and take what comes of it."""
+        commands = self.scheduler.handle(event, self.now)
+        for command in commands:
+            self.take(command)
+        self.check()
+        return commands
+
+    def later(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += seconds
+        self.tell(moves.Tick())
+
+    def connect(self) -> None:
+        """A session, with the tracker's true word."""
+        kept = tuple(self.disk.values()) if self.restarted else ()
+        self.connected, self.restarted, self.want = True, False, 0
+        self.tell(moves.Connected(tuple(self.held), tuple(sorted(self.committed)), kept))
+        for job in self.jobs:
+            self.tell(moves.Offered(job))
+
+    def disconnect(self) -> None:
+        """The wire breaks; what was on it is lost."""
+        self.connected = False
+        self.outgoing.clear()
+        self.acks.clear()
+        self.tell(moves.Disconnected())
+
+    def restart(self) -> None:
+        """The volunteer is killed and started again."""
+        self.connected, self.restarted, self.finished = False, True, 0
+        for each in (self.outgoing, self.acks, self.fetching, self.here, self.opening, self.cells):
+            each.clear()
+        for more in (self.closing, self.running, self.storing):
+            more.clear()
+        # What was not over is held anew, or gone with the memory.
+        self.leased = {token: unit for token, unit in self.leased.items() if token in self.disk}
+        self.scheduler = Scheduler(self.tuning, Random(3))
+
+    def lease(self, job: JobId, indices: list[int], seconds: int = 600) -> list[LeaseToken]:
+        """The tracker leases units."""
+        leases = []
+        for index in indices:
+            token = LeaseToken(self.next_token)
+            self.next_token += 1
+            self.held[token] = self.leased[token] = UnitId(job, index)
+            leases.append(work.Lease(index, token))
+        self.tell(work.Leases(job, seconds, tuple(leases)))
+        return [lease.token for lease in leases]
+
+    def revoke(self, token: LeaseToken) -> None:
+        """The tracker takes a lease back."""
+        self.held.pop(token, None)
+        self.committed.discard(token)
+        self.tell(work.Revoked("late", (token,)))
+
+    def ask(self, *tokens: LeaseToken) -> None:
+        """The tracker asks for results."""
+        self.asked.update(tokens)
+        self.tell(work.RevealRequest(60, tokens))
+
+    # -- the shell --------------------------------------------------------------------------
+
+    def fetched(self, ref: BlobRef) -> None:
+        """A fetch is through."""
+        self.fetching.remove(ref)
+        self.here.add(ref)
+        self.tell(moves.Fetched(ref))
+
+    def fetch_failed(self, ref: BlobRef) -> None:
+        """A fetch came to nothing."""
+        self.fetching.remove(ref)
+        self.tell(moves.FetchFailed(ref))
+
+    def opened(self, cell: int) -> None:
+        """A cell is open."""
+        self.cells[cell] = self.opening.pop(cell)
+        self.tell(moves.Opened(cell))
+
+    def open_failed(self, cell: int, reason: str) -> None:
+        """A cell could not be opened."""
+        del self.opening[cell]
+        self.tell(moves.OpenFailed(cell, reason))
+
+    def closed(self, cell: int) -> None:
+        """A cell is gone."""
+        self.closing.remove(cell)
+        del self.cells[cell]
+        self.running.pop(cell, None)
+        self.tell(moves.Closed(cell))
+
+    def ran(self, cell: int) -> LeaseToken:
+        """The program in a cell ended."""
+        token = self.running.pop(cell).token
+        self.storing.append(token)
+        self.tell(moves.Ran(token))
+        return token
+
+    def run_failed(self, cell: int) -> None:
+        """A unit was lost."""
+        self.tell(moves.RunFailed(self.running.pop(cell).token, "engine"))
+
+    def stored(self, token: LeaseToken) -> None:
+        """A result is on disk."""
+        self.storing.remove(token)
+        alive = self.scheduler.state_of(token) is not None
+        if alive:
+            self.disk[token] = moves.Kept(token, self.leased[token], digest_of(token))
+        self.tell(moves.Computed(token, digest_of(token)))
+
+    def store_failed(self, token: LeaseToken) -> None:
+        """The disk is full."""
+        self.storing.remove(token)
+        self.tell(moves.StoreFailed(token, "disk"))
+
+    # -- the wire ---------------------------------------------------------------------------
+
+    def deliver(self) -> None:
+        """The tracker gets the oldest message."""
+        match self.outgoing.popleft():
+            case moves.SendWant(hold):
+                self.want = hold
+            case moves.SendCommits(_, units):
+                tokens = tuple(unit.token for unit in units)
+                for token in tokens:
+                    if token in self.held:
+                        del self.held[token]
+                        self.committed.add(token)
+                self.acks.append(work.Committed(tokens))
+            case moves.SendReveals(tokens):
+                self.committed -= set(tokens)
+                self.done |= set(tokens)
+                self.acks.append(work.Revealed(tokens))
+            case moves.SendRelease(tokens, reason):
+                for token in tokens:
+                    self.held.pop(token, None)
+                    self.committed.discard(token)
+                    self.released.append((token, reason))
+
+    def acknowledge(self) -> None:
+        """The volunteer gets the oldest answer."""
+        self.tell(self.acks.popleft())
+
+    def run_through(self) -> None:
+        """Let everything succeed until nothing is left to do."""
+        for _ in range(10_000):
+            if self.fetching:
+                self.fetched(min(self.fetching))
+            elif self.closing:
+                self.closed(min(self.closing))
+            elif self.opening:
+                self.opened(min(self.opening))
+            elif self.running:
+                self.ran(min(self.running))
+            elif self.storing:
+                self.stored(self.storing[0])
+            elif self.outgoing and self.connected:
+                self.deliver()
+            elif self.acks:
+                self.acknowledge()
+            else:
+                return
+        raise AssertionError("it never ends")
+
+    # -- what must hold ---------------------------------------------------------------------
+
+    def take(self, command: Command) -> None:
+        """Carry out one command, if it is a lawful one."""
+        match command:
+            case moves.Fetch(ref):
+                assert ref not in self.fetching | self.here
+                self.fetching.add(ref)
+            case moves.Drop(ref):
+                assert ref in self.fetching | self.here
+                self.fetching.discard(ref)
+                self.here.discard(ref)
+            case moves.Open(cell, job, slot):
+                assert cell not in self.cells and cell not in self.opening
+                assert 0 <= slot < self.tuning.slots
+                files = self.by_id[job].manifest.program.files
+                assert {file.ref for file in files} <= self.here
+                self.opening[cell] = command
+            case moves.Run(token, unit, cell):
+                assert cell not in self.running and cell not in self.closing
+                assert self.cells[cell].job == unit.job
+                assert self.leased[token] == unit
+                inputs = self.by_id[unit.job].manifest.unit(unit.job, unit.index).inputs
+                assert {each.ref for each in inputs} <= self.here
+                self.running[cell] = command
+            case moves.Close(cell):
+                assert cell in self.cells and cell not in self.closing
+                self.closing.add(cell)
+            case moves.Over(token, unit, state):
+                assert token not in self.ended, "a lease ended twice"
+                assert state in OVER
+                assert self.leased[token] == unit
+                self.ended[token] = state
+                self.disk.pop(token, None)
+            case moves.SendCommits(job, units):
+                for each in units:
+                    assert each.digest == self.disk[each.token].digest
+                    assert self.leased[each.token] == UnitId(job, each.index)
+            case moves.SendReveals(tokens):
+                assert set(tokens) <= self.asked, "revealed what nobody asked for"
+                assert set(tokens) <= self.disk.keys()
+            case moves.SendRelease(tokens, _):
+                for token in set(tokens) & self.leased.keys() - self.ended.keys():
+                    assert self.scheduler.state_of(token) is None
+                    del self.leased[token]  # refused at the door: it was never held
+            case moves.Warn(message, _):
+                self.warned.append(message)
+            case moves.Finish():
+                self.finished += 1
+        if isinstance(
+            command, moves.SendWant | moves.SendCommits | moves.SendReveals | moves.SendRelease
+        ):
+            assert self.connected
+            self.outgoing.append(command)
+
+    def check(self) -> None:
+        """The rules that hold at every moment."""
+        slots = [self.cells[cell].slot for cell in self.running]
+        slots += [open_.slot for open_ in self.opening.values()]
+        assert len(slots) == len(set(slots)) <= self.tuning.slots
+        memory = sum(
+            self.by_id[self.cells[cell].job].manifest.limits.memory_bytes for cell in self.running
+        )
+        assert memory <= self.tuning.memory_bytes
+        assert len(self.fetching) <= self.tuning.fetches
+        assert self.finished <= 1
+        for token in self.leased:
+            held = self.scheduler.state_of(token) is not None
+            assert held != (token in self.ended) or self.restarted, f"lease {token} is lost"
+        assert self.scheduler.count(State.RUNNING) <= self.tuning.slots

@@ -1,0 +1,642 @@
+"""What the scheduler decides, move by move, and what holds whatever happens."""
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    precondition,
+    rule,
+)
+
+from client import moves
+from client.leases import Held, IllegalStepError, State, step
+from client.pace import Tuning
+from client.scheduler import MAX_JOBS
+from tests.client.scheduling import World, digest_of
+from tests.client.tracker import job_of, ref_of
+from workunits.errors import LimitError
+from workunits.ids import JobId, LeaseToken
+from workunits.manifest import SignedManifest
+from workunits.parameters import NamedBlob
+from workunits.wire import work
+
+PROGRAM = NamedBlob("program", ref_of(1))
+DATA = NamedBlob("data", ref_of(2))
+OTHER = NamedBlob("other", ref_of(3))
+PLAIN = job_of(100)
+FED = job_of(100, files=(PROGRAM,), inputs=(DATA,), name="fed")
+BIG = job_of(100, inputs=(DATA, OTHER), memory=600 << 20, name="big")
+HUGE = job_of(100, memory=8 << 30, name="huge")
+TUNING = Tuning(slots=2)
+
+
+def world_of(*jobs: SignedManifest, tuning: Tuning = TUNING, connected: bool = True) -> World:
+    world = World(tuning, list(jobs or (PLAIN,)))
+    if connected:
+        world.connect()
+    return world
+
+
+def commits_in(world: World) -> list[moves.SendCommits]:
+    """The commits on the wire."""
+    return [each for each in world.outgoing if isinstance(each, moves.SendCommits)]
+
+
+def test_a_unit_goes_all_the_way_and_is_forgotten_once_revealed() -> None:
+    world = world_of(FED)
+    (token,) = world.lease(FED.id, [5])
+    world.run_through()
+    assert world.scheduler.state_of(token) is State.COMMITTED
+    world.ask(token)
+    assert world.scheduler.state_of(token) is State.REVEALING
+    world.run_through()
+    assert world.ended == {token: State.DONE}
+    assert world.disk == {}
+    assert world.here == {PROGRAM.ref}  # only what the warm cell mounts
+
+
+def test_blobs_are_fetched_once_for_all_units_that_read_them() -> None:
+    world = world_of(FED)
+    world.lease(FED.id, list(range(10)))
+    assert world.fetching == {PROGRAM.ref, DATA.ref}
+    world.fetched(PROGRAM.ref)
+    assert not world.opening
+    world.fetched(DATA.ref)
+    assert len(world.opening) == 2
+
+
+def test_cells_are_reused_by_units_of_the_same_job() -> None:
+    world = world_of()
+    world.lease(PLAIN.id, list(range(20)))
+    world.run_through()
+    assert sorted(world.cells) == [1, 2]
+    assert world.scheduler.count(State.COMMITTED) == 20
+
+
+def test_a_slot_keeps_its_warm_job_while_the_other_can_wait() -> None:
+    world = world_of(PLAIN, FED, tuning=Tuning(slots=1, warm_bonus=5))
+    world.lease(PLAIN.id, [0])
+    world.lease(FED.id, [0])
+    world.later(1)
+    world.lease(PLAIN.id, [1])
+    for ref in (PROGRAM.ref, DATA.ref):
+        world.fetched(ref)
+    world.opened(1)
+    world.ran(1)
+    assert world.running[1].unit.job == PLAIN.id
+    world.ran(1)
+    assert world.opening[2].job == FED.id
+
+
+def test_a_job_that_is_due_earlier_is_not_starved_by_a_warm_one() -> None:
+    world = world_of(PLAIN, FED, tuning=Tuning(slots=1, warm_bonus=5))
+    world.lease(PLAIN.id, [0])
+    world.lease(FED.id, [0], seconds=100)
+    world.lease(PLAIN.id, [1], seconds=200)
+    for ref in (PROGRAM.ref, DATA.ref):
+        world.fetched(ref)
+    world.opened(1)
+    world.ran(1)
+    assert world.opening[2].job == FED.id
+
+
+def test_idle_cells_beyond_the_limit_are_evicted_oldest_first() -> None:
+    third = job_of(5, name="third")
+    world = world_of(PLAIN, BIG, third, tuning=Tuning(slots=1, warm_cells=2))
+    for job in (PLAIN, BIG, third):
+        world.lease(job.id, [0])
+        world.run_through()
+        world.later(1)
+    assert [world.cells[cell].job for cell in sorted(world.cells)] == [BIG.id, third.id]
+
+
+def test_idle_cells_are_closed_after_a_while() -> None:
+    world = world_of()
+    world.lease(PLAIN.id, [0])
+    world.run_through()
+    world.later(61)
+    world.run_through()
+    assert not world.cells
+
+
+def test_memory_bounds_how_many_units_run_at_once() -> None:
+    world = world_of(BIG, tuning=Tuning(slots=4, memory_bytes=1 << 30))
+    world.lease(BIG.id, [0, 1, 2])
+    for ref in (DATA.ref, OTHER.ref):
+        world.fetched(ref)
+    assert len(world.opening) == 1
+    world.run_through()
+    assert world.scheduler.count(State.COMMITTED) == 3
+
+
+def test_a_unit_that_never_fits_is_given_back_and_no_more_are_wanted() -> None:
+    world = world_of(HUGE)
+    tokens = world.lease(HUGE.id, [0, 1])
+    world.run_through()
+    assert world.released == [(token, "memory") for token in tokens]
+    assert world.want == 0
+
+
+def test_the_hold_grows_with_measured_speed_and_falls_again() -> None:
+    world = world_of(tuning=Tuning(slots=1, buffer=2.0))
+    world.run_through()
+    assert world.want == 2
+    for index in range(40):
+        world.lease(PLAIN.id, [index])
+        if world.opening:
+            world.opened(1)
+        world.now += 0.01
+        world.ran(1)
+    world.run_through()
+    assert 50 < world.want <= 82  # twice what was ever finished, and the slots
+    for index in range(40, 60):
+        world.lease(PLAIN.id, [index])
+        world.now += 4.0
+        world.ran(1)
+    world.run_through()
+    assert world.want == 2
+
+
+def test_commits_go_at_once_when_the_wire_is_idle_and_gather_when_it_is_not() -> None:
+    world = world_of(tuning=Tuning(slots=1, batch=4, batch_wait=0.05))
+    world.run_through()
+    world.lease(PLAIN.id, list(range(12)))
+    world.opened(1)
+    world.stored(world.ran(1))
+    assert len(commits_in(world)) == 1
+    for _ in range(3):
+        world.stored(world.ran(1))
+    assert len(commits_in(world)) == 1
+    assert world.scheduler.due() == pytest.approx(world.now + 0.05)
+    world.stored(world.ran(1))
+    assert len(commits_in(world)) == 2  # the batch is full
+    world.stored(world.ran(1))
+    world.later(0.06)
+    assert len(commits_in(world)) == 3  # the wait is over
+    assert world.scheduler.due() is None
+
+
+def test_a_lease_that_cannot_make_its_deadline_is_given_back() -> None:
+    world = world_of(tuning=Tuning(slots=1))
+    world.lease(PLAIN.id, [0])
+    world.opened(1)
+    late, in_time = *world.lease(PLAIN.id, [1], 15), *world.lease(PLAIN.id, [2], 50)
+    world.now += 10
+    world.ran(1)
+    world.run_through()
+    assert (late, "late") in world.released
+    assert world.scheduler.state_of(in_time) is State.COMMITTED
+
+
+def test_a_job_that_takes_longer_than_its_lease_is_left_alone_for_a_while() -> None:
+    world = world_of(tuning=Tuning(slots=1, backoff=4.0))
+    world.lease(PLAIN.id, [0])
+    world.opened(1)
+    world.now += 10
+    world.ran(1)
+    (token,) = world.lease(PLAIN.id, [1], 5)
+    world.run_through()
+    assert (token, "slow") in world.released
+    world.later(6)
+    world.lease(PLAIN.id, [2], 20)
+    assert len(world.running) == 1
+
+
+def test_a_lost_unit_is_given_back_and_its_job_rests_longer_each_time() -> None:
+    world = world_of(tuning=Tuning(slots=1, backoff=1.0, strikes=3))
+    world.lease(PLAIN.id, list(range(10)))
+    world.opened(1)
+    waits = []
+    for _ in range(2):
+        world.run_failed(next(iter(world.running)))
+        world.closed(min(world.closing))
+        assert not world.opening
+        began = world.now
+        while not world.opening:
+            world.later(0.1)
+        waits.append(world.now - began)
+        world.opened(min(world.opening))
+    assert waits[1] > waits[0] * 1.2
+    world.run_failed(next(iter(world.running)))
+    assert set(world.ended.values()) == {State.RELEASED}
+    assert len(world.ended) == 10
+    world.run_through()
+    assert world.want == 0
+
+
+def test_success_ends_the_rest() -> None:
+    world = world_of(tuning=Tuning(slots=1))
+    world.lease(PLAIN.id, [0, 1])
+    world.opened(1)
+    world.run_failed(1)
+    world.closed(1)
+    world.later(2)
+    world.run_through()
+    world.lease(PLAIN.id, [2])
+    assert len(world.running) == 1
+
+
+def test_a_missing_image_gives_all_units_of_the_job_back() -> None:
+    world = world_of()
+    tokens = world.lease(PLAIN.id, list(range(5)))
+    world.open_failed(1, "image")
+    world.open_failed(2, "image")
+    world.run_through()
+    assert sorted(world.released) == [(token, "image") for token in tokens]
+
+
+def test_a_blob_that_cannot_be_had_gives_its_units_back_and_is_asked_for_again_later() -> None:
+    world = world_of(FED)
+    tokens = world.lease(FED.id, [0, 1])
+    world.fetch_failed(DATA.ref)
+    assert world.ended == dict.fromkeys(tokens, State.RELEASED)
+    assert world.fetching == set()
+    world.later(5)
+    world.lease(FED.id, [2])
+    assert world.fetching == {PROGRAM.ref, DATA.ref}
+
+
+def test_a_revoked_unit_is_stopped_and_its_slot_waits_for_the_cell_to_end() -> None:
+    world = world_of(tuning=Tuning(slots=1))
+    first, second = world.lease(PLAIN.id, [0, 1])
+    world.opened(1)
+    world.revoke(first)
+    assert world.closing == {1}
+    assert not world.opening
+    world.closed(1)
+    assert len(world.opening) == 1
+    assert world.scheduler.state_of(second) is State.RUNNING
+
+
+def test_a_unit_revoked_while_its_cell_opens_leaves_the_cell_to_the_next() -> None:
+    world = world_of(tuning=Tuning(slots=1))
+    first, second = world.lease(PLAIN.id, [0, 1])
+    world.revoke(first)
+    world.opened(1)
+    assert world.running[1].token == second
+
+
+def test_a_result_that_comes_after_the_revocation_is_dropped() -> None:
+    world = world_of()
+    (token,) = world.lease(PLAIN.id, [0])
+    world.opened(1)
+    world.ran(1)
+    world.revoke(token)
+    world.stored(token)
+    world.run_through()
+    assert world.ended == {token: State.REVOKED}
+    assert world.committed == set()
+
+
+def test_an_acknowledgement_may_come_twice() -> None:
+    world = world_of()
+    (token,) = world.lease(PLAIN.id, [0])
+    world.run_through()
+    world.tell(work.Committed((token,)))
+    world.ask(token)
+    world.run_through()
+    world.tell(work.Committed((token,)))
+    world.tell(work.Revealed((token,)))
+    assert world.ended == {token: State.DONE}
+
+
+def test_what_was_not_acknowledged_is_sent_again_after_a_reconnect() -> None:
+    world = world_of()
+    (token,) = world.lease(PLAIN.id, [0])
+    world.opened(1)
+    world.stored(world.ran(1))
+    world.disconnect()
+    world.connect()
+    assert len(commits_in(world)) == 1
+    world.run_through()
+    world.ask(token)
+    world.disconnect()
+    world.connect()
+    assert moves.SendReveals((token,)) in world.outgoing
+    world.run_through()
+    assert world.ended == {token: State.DONE}
+
+
+def test_a_commit_that_arrived_before_the_wire_broke_counts() -> None:
+    world = world_of()
+    (token,) = world.lease(PLAIN.id, [0])
+    world.opened(1)
+    world.stored(world.ran(1))
+    while world.outgoing:
+        world.deliver()
+    world.disconnect()
+    world.connect()
+    assert world.scheduler.state_of(token) is State.COMMITTED
+
+
+def test_a_reveal_that_arrived_before_the_wire_broke_counts() -> None:
+    world = world_of()
+    (token,) = world.lease(PLAIN.id, [0])
+    world.run_through()
+    world.ask(token)
+    world.deliver()
+    world.disconnect()
+    world.connect()
+    assert world.ended == {token: State.DONE}
+
+
+def test_work_goes_on_while_the_tracker_is_away() -> None:
+    world = world_of()
+    world.lease(PLAIN.id, list(range(6)))
+    world.disconnect()
+    world.run_through()
+    assert world.scheduler.count(State.COMPUTED) == 6
+    world.connect()
+    world.run_through()
+    assert len(world.committed) == 6
+
+
+def test_leases_that_either_side_does_not_know_are_dropped() -> None:
+    world = world_of()
+    ours, theirs = LeaseToken(900), LeaseToken(901)
+    (token,) = world.lease(PLAIN.id, [0])
+    world.held.clear()
+    world.disconnect()
+    world.connected = True
+    world.tell(moves.Connected((ours,), (theirs,)))
+    assert world.ended == {token: State.REVOKED}
+    assert moves.SendRelease((ours, theirs), "unknown") in world.outgoing
+
+
+def test_a_killed_volunteer_commits_and_reveals_what_is_on_its_disk() -> None:
+    world = world_of()
+    world.lease(PLAIN.id, list(range(4)))
+    world.run_through()
+    (late,) = world.lease(PLAIN.id, [4])
+    world.stored(world.ran(1))  # computed, and its commit is lost
+    world.restart()
+    world.connect()
+    world.run_through()
+    assert world.scheduler.count(State.COMMITTED) == 5
+    world.ask(*sorted(world.committed))
+    world.run_through()
+    assert set(world.ended.values()) == {State.DONE}
+    assert late in world.ended
+
+
+def test_nothing_is_revealed_before_it_is_committed() -> None:
+    world = world_of()
+    (token,) = world.lease(PLAIN.id, [0])
+    world.ask(token)
+    assert not [each for each in world.outgoing if isinstance(each, moves.SendReveals)]
+    assert "not committed" in world.warned[0]
+
+
+def test_a_result_that_is_asked_for_but_unknown_is_reported_as_lost() -> None:
+    world = world_of()
+    world.ask(LeaseToken(77))
+    assert moves.SendRelease((LeaseToken(77),), "lost") in world.outgoing
+
+
+def test_a_pause_lets_running_units_end_and_starts_none() -> None:
+    world = world_of(tuning=Tuning(slots=1))
+    world.lease(PLAIN.id, [0, 1])
+    world.tell(moves.Pause())
+    world.run_through()
+    assert world.want == 0
+    assert world.scheduler.count(State.COMMITTED) == 1
+    world.tell(moves.Resume())
+    world.run_through()
+    assert world.want > 0
+    assert world.scheduler.count(State.COMMITTED) == 2
+
+
+def test_a_drain_gives_back_finishes_commits_reveals_and_ends() -> None:
+    world = world_of(tuning=Tuning(slots=1))
+    first, *rest = world.lease(PLAIN.id, [0, 1, 2])
+    world.opened(1)
+    world.tell(moves.Drain())
+    assert world.ended == dict.fromkeys(rest, State.RELEASED)
+    world.run_through()
+    assert (world.want, world.finished) == (0, 0)
+    world.ask(first)
+    world.run_through()
+    assert world.finished == 1
+
+
+def test_a_drain_does_not_wait_for_ever_to_be_asked() -> None:
+    world = world_of(tuning=Tuning(slots=1, linger=30))
+    (token,) = world.lease(PLAIN.id, [0])
+    world.opened(1)
+    world.tell(moves.Drain())
+    world.run_through()
+    world.later(29)
+    assert world.finished == 0
+    world.later(2)
+    assert world.finished == 1
+    assert token in world.disk
+
+
+def test_a_drain_of_an_idle_volunteer_ends_at_once() -> None:
+    world = world_of(connected=False)
+    world.tell(moves.Drain())
+    assert world.finished == 1
+
+
+def test_an_index_outside_of_the_job_is_given_back() -> None:
+    world = world_of()
+    (token,) = world.lease(PLAIN.id, [100])
+    world.run_through()
+    assert world.released == [(token, "malformed")]
+
+
+def test_a_lease_on_a_job_that_was_never_offered_is_given_back() -> None:
+    world = world_of()
+    (token,) = world.lease(JobId(bytes(32)), [0])
+    world.run_through()
+    assert world.released == [(token, "job")]
+
+
+def test_a_tracker_cannot_offer_jobs_without_end() -> None:
+    world = world_of()
+    world.scheduler._book.jobs |= {
+        JobId(number.to_bytes(32, "big")): None  # type: ignore[misc]
+        for number in range(MAX_JOBS)
+    }
+    with pytest.raises(LimitError):
+        world.tell(moves.Offered(FED))
+
+
+def test_more_leases_than_a_peer_may_hold_are_given_back() -> None:
+    job = job_of(work.MAX_HOLD + 10)
+    world = world_of(job)
+    world.lease(job.id, list(range(work.MAX_HOLD + 10)))
+    assert world.scheduler.count(State.WAITING, State.READY, State.RUNNING) == work.MAX_HOLD
+
+
+def test_what_is_far_too_much_is_given_back_unit_by_unit() -> None:
+    world = world_of(tuning=Tuning(slots=1, window=2))
+    world.lease(PLAIN.id, list(range(50)))
+    world.later(1)
+    assert world.scheduler.count(State.WAITING, State.READY, State.RUNNING) == 4
+
+
+@pytest.mark.parametrize("over", [State.DONE, State.RELEASED, State.REVOKED])
+def test_a_lease_that_is_over_takes_no_step(over: State) -> None:
+    for to in State:
+        with pytest.raises(IllegalStepError):
+            step(Held(LeaseToken(1), PLAIN.id, 0, 0.0, over), to)
+
+
+def test_guards_refuse_steps_that_skip_something() -> None:
+    lease = Held(LeaseToken(1), PLAIN.id, 0, 0.0, State.COMMITTED)
+    with pytest.raises(IllegalStepError):
+        step(lease, State.REVEALING)  # nobody asked
+    lease.state = State.STORING
+    with pytest.raises(IllegalStepError):
+        step(lease, State.COMPUTED)  # no digest
+    lease.state, lease.missing = State.FETCHING, {ref_of(1)}
+    with pytest.raises(IllegalStepError):
+        step(lease, State.READY)
+
+
+class AnyOrder(RuleBasedStateMachine):
+    """Everything that can happen, in any order. ``World`` checks every command."""
+
+    @initialize(slots=st.integers(1, 3), window=st.integers(1, 4), batch=st.integers(1, 4))
+    def begin(self, slots: int, window: int, batch: int) -> None:
+        tuning = Tuning(
+            slots=slots,
+            memory_bytes=1 << 30,
+            window=window,
+            batch=batch,
+            fetches=2,
+            warm_cells=1,
+            idle=5.0,
+            linger=3.0,
+        )
+        self.world = World(tuning, [PLAIN, FED, BIG, HUGE])
+        self.draining = False
+
+    @precondition(lambda self: not self.world.connected)
+    @rule()
+    def connect(self) -> None:
+        self.world.connect()
+
+    @precondition(lambda self: self.world.connected)
+    @rule(
+        job=st.sampled_from([PLAIN, FED, BIG, HUGE]),
+        indices=st.lists(st.integers(0, 99), min_size=1, max_size=4),
+        seconds=st.sampled_from([1, 20, 600]),
+    )
+    def lease(self, job: SignedManifest, indices: list[int], seconds: int) -> None:
+        self.world.lease(job.id, indices, seconds)
+
+    @precondition(lambda self: self.world.connected and self.world.leased)
+    @rule(data=st.data())
+    def revoke(self, data: st.DataObject) -> None:
+        self.world.revoke(data.draw(st.sampled_from(sorted(self.world.leased))))
+
+    @precondition(lambda self: self.world.connected and self.world.committed)
+    @rule(data=st.data())
+    def ask(self, data: st.DataObject) -> None:
+        self.world.ask(data.draw(st.sampled_from(sorted(self.world.committed))))
+
+    @precondition(lambda self: self.world.connected and self.world.outgoing)
+    @rule()
+    def deliver(self) -> None:
+        self.world.deliver()
+
+    @precondition(lambda self: self.world.connected and self.world.acks)
+    @rule()
+    def acknowledge(self) -> None:
+        self.world.acknowledge()
+
+    @precondition(lambda self: self.world.connected)
+    @rule()
+    def disconnect(self) -> None:
+        self.world.disconnect()
+
+    @rule()
+    def kill(self) -> None:
+        self.world.restart()
+        self.draining = False
+
+    @precondition(lambda self: self.world.fetching)
+    @rule(data=st.data(), works=st.booleans())
+    def fetch(self, data: st.DataObject, works: bool) -> None:
+        ref = data.draw(st.sampled_from(sorted(self.world.fetching)))
+        (self.world.fetched if works else self.world.fetch_failed)(ref)
+
+    @precondition(lambda self: self.world.opening)
+    @rule(data=st.data(), fails=st.sampled_from(["", "", "", "engine", "image"]))
+    def open(self, data: st.DataObject, fails: str) -> None:
+        cell = data.draw(st.sampled_from(sorted(self.world.opening)))
+        if fails:
+            self.world.open_failed(cell, fails)
+        else:
+            self.world.opened(cell)
+
+    @precondition(lambda self: self.world.closing)
+    @rule(data=st.data())
+    def close(self, data: st.DataObject) -> None:
+        self.world.closed(data.draw(st.sampled_from(sorted(self.world.closing))))
+
+    @precondition(lambda self: self.world.running.keys() - self.world.closing)
+    @rule(data=st.data(), works=st.sampled_from([True, True, True, False]))
+    def run(self, data: st.DataObject, works: bool) -> None:
+        alive = self.world.running.keys() - self.world.closing
+        cell = data.draw(st.sampled_from(sorted(alive)))
+        if works:
+            self.world.ran(cell)
+        else:
+            self.world.run_failed(cell)
+
+    @precondition(lambda self: self.world.storing)
+    @rule(data=st.data(), works=st.sampled_from([True, True, True, False]))
+    def store(self, data: st.DataObject, works: bool) -> None:
+        token = data.draw(st.sampled_from(self.world.storing))
+        (self.world.stored if works else self.world.store_failed)(token)
+
+    @rule(seconds=st.sampled_from([0.01, 1.0, 10.0, 400.0]))
+    def wait(self, seconds: float) -> None:
+        self.world.later(seconds)
+
+    @rule(event=st.sampled_from([moves.Pause(), moves.Resume()]))
+    def pause(self, event: moves.Pause | moves.Resume) -> None:
+        self.world.tell(event)
+
+    @rule()
+    def drain(self) -> None:
+        self.world.tell(moves.Drain())
+        self.draining = True
+
+    def teardown(self) -> None:
+        """Whatever happened, when all goes well again every lease comes to its end."""
+        if not hasattr(self, "world"):
+            return
+        world = self.world
+        if not world.connected:
+            world.connect()
+        world.tell(moves.Resume())
+        for _ in range(50):
+            world.run_through()
+            world.ask(*sorted(world.committed))
+            world.later(400.0)
+        world.run_through()
+        assert world.ended.keys() >= world.leased.keys()
+        assert not world.disk and not world.running and not world.cells and not world.here
+        assert not world.held and not world.committed
+        if self.draining:
+            assert world.finished == 1
+
+
+AnyOrder.TestCase.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
+TestAnyOrder = AnyOrder.TestCase
+
+
+def test_the_digest_of_the_world_is_the_one_that_is_committed() -> None:
+    world = world_of()
+    (token,) = world.lease(PLAIN.id, [3])
+    world.opened(1)
+    world.stored(world.ran(1))
+    assert commits_in(world) == [
+        moves.SendCommits(PLAIN.id, (moves.Ready(token, 3, digest_of(token)),))
+    ]
