@@ -1,0 +1,122 @@
+"""Hypothesis strategies for everything that a manifest or a message holds."""
+
+import string
+
+from hypothesis import strategies as st
+
+from workunits.ids import BlobRef, PeerKey
+from workunits.manifest import (
+    MAX_NUMERIC_OUTPUT,
+    MAX_PRICE,
+    MIN_MEMORY,
+    Comparator,
+    Comparison,
+    Limits,
+    Manifest,
+    Policy,
+    Program,
+)
+from workunits.parameters import Axis, Combine, Files, NamedBlob, Range, Sweep, Values
+from workunits.results import Ending, Result
+from workunits.signing import Identity
+
+SUBMITTER = Identity.from_seed(b"s" * 32)
+_LETTERS = string.ascii_lowercase + string.digits
+
+hashes = st.binary(min_size=32, max_size=32)
+signatures = st.binary(min_size=64, max_size=64)
+texts = st.text(st.characters(codec="utf-8"), max_size=20)
+printable = st.text(st.characters(codec="utf-8"), max_size=8).filter(str.isprintable)
+names = st.text(_LETTERS, min_size=1, max_size=8)
+refs = st.builds(BlobRef, hashes, st.binary(min_size=20, max_size=20), st.integers(0, 1000))
+
+
+def blobs(names: st.SearchStrategy[str] = names) -> st.SearchStrategy[NamedBlob]:
+    """Named blobs."""
+    return st.builds(NamedBlob, names, refs)
+
+
+def _axis(name: str, count: int) -> st.SearchStrategy[Axis]:
+    files = blobs(st.just(f"{name}.csv"))
+    return st.one_of(
+        st.lists(printable, min_size=count, max_size=count).map(
+            lambda values: Values(name, tuple(values))
+        ),
+        st.lists(files, min_size=count, max_size=count).map(
+            lambda values: Files(name, tuple(values))
+        ),
+        st.builds(
+            Range,
+            st.just(name),
+            st.integers(-(2**62), 2**62),
+            st.integers(-(2**40), 2**40),
+            st.just(count),
+        ),
+    )
+
+
+@st.composite
+def sweeps(draw: st.DrawFn) -> Sweep:
+    """Valid sweeps of a few axes."""
+    combine = draw(st.sampled_from(Combine))
+    count = draw(st.integers(0, 3))
+    same = draw(st.integers(1, 4))
+    axes = []
+    for name in "pqr"[:count]:
+        length = same if combine is Combine.ZIP else draw(st.integers(1, 4))
+        axes.append(draw(_axis(name, length)))
+    return Sweep(tuple(axes), combine)
+
+
+@st.composite
+def comparators(draw: st.DrawFn) -> Comparator:
+    """Exact, or numeric with tolerances."""
+    if draw(st.booleans()):
+        return Comparator()
+    tolerance = st.floats(0, 1e200)
+    return Comparator(Comparison.NUMERIC, draw(tolerance), draw(tolerance))
+
+
+@st.composite
+def manifests(draw: st.DrawFn) -> Manifest:
+    """Manifests that keep every rule."""
+    sweep = draw(sweeps())
+    outputs = draw(st.lists(names, min_size=1, max_size=4, unique=True))
+    arguments = [f"{{{axis.name}}}" for axis in sweep.axes]
+    return Manifest(
+        submitter=SUBMITTER.key,
+        name=draw(names),
+        program=Program(
+            "sha256:" + draw(hashes).hex(),
+            ("run", *arguments),
+            tuple(draw(st.lists(blobs(), max_size=3, unique_by=lambda blob: blob.name))),
+            draw(st.sampled_from(["", *outputs])),
+        ),
+        parameters=sweep,
+        inputs=tuple(draw(st.lists(blobs(), max_size=3, unique_by=lambda blob: blob.name))),
+        outputs=tuple(outputs),
+        limits=Limits(
+            draw(st.integers(1, 1000)),
+            draw(st.integers(1, 1000)),
+            draw(st.integers(MIN_MEMORY, 2**33)),
+            draw(st.integers(1, MAX_NUMERIC_OUTPUT)),
+        ),
+        price=draw(st.integers(0, MAX_PRICE)),
+        policy=draw(st.sampled_from(Policy)),
+        comparator=draw(comparators()),
+        nonce=draw(st.binary(min_size=16, max_size=16)),
+    )
+
+
+@st.composite
+def results(draw: st.DrawFn) -> Result:
+    """Results with sorted outputs."""
+    outputs = draw(st.lists(blobs(), max_size=4, unique_by=lambda blob: blob.name))
+    return Result(
+        draw(st.sampled_from(Ending)),
+        draw(st.integers(0, 255)),
+        tuple(sorted(outputs, key=lambda blob: blob.name)),
+    )
+
+
+keys = hashes.map(PeerKey)
