@@ -32,6 +32,9 @@ DEPTH_SECONDS = 3.0
 SOLE_TIMEOUT = 60.0
 """Seconds that a single source may take for a piece, while somebody else has it too."""
 
+PAUSE = 1.0
+"""Seconds without requests, after which a peer's rate is measured anew."""
+
 DUPLICATES = 3
 """In the endgame, how many peers may be asked for one block."""
 
@@ -221,8 +224,9 @@ class Picker:
             if not chosen:
                 chosen = self._endgame(supply, room)
         if chosen and not supply.asked and not supply.stalled:
-            supply.heard = supply.since = now
-            supply.taken = 0
+            if now - supply.heard > PAUSE:
+                supply.since, supply.taken = now, 0
+            supply.heard = now
         for block in chosen:
             supply.asked[block] = now
         return chosen
