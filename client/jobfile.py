@@ -191,9 +191,20 @@ class _Reader:
             _NO_KEY, name, program, sweep, inputs, outputs, limits, price, policy, comparator,
             bytes(NONCE_SIZE),
         )  # fmt: skip
+        if not self._notes and program.image == RUNTIME:
+            # Last, because an image that is not there may be built now.
+            program = dataclasses.replace(program, image=self._look_up_image())
+            manifest = dataclasses.replace(manifest, program=program)
         if not self._notes:
             self._last_check(manifest)
         return manifest
+
+    def _look_up_image(self) -> str:
+        try:
+            return self._runtime_image()
+        except UnavailableError as error:
+            self._notes.add_error(("program", "image"), error)
+            return NO_IMAGE
 
     def _last_check(self, manifest: Manifest) -> None:
         """Ask the manifest's own rules, which know no lines, so that nothing slips through."""
@@ -283,13 +294,7 @@ class _Reader:
 
     def _image(self, table: Table) -> str:
         image = table.text("image", RUNTIME)
-        if image == RUNTIME:
-            try:
-                return self._runtime_image()
-            except UnavailableError as error:
-                self._notes.add_error((*table.path, "image"), error)
-                return NO_IMAGE
-        if not _IMAGE.fullmatch(image):
+        if image != RUNTIME and not _IMAGE.fullmatch(image):
             table.wrong(
                 "image",
                 f"{image[:80]!r} is not the content hash of an image",

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,7 +48,7 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None
     """Print rows under bold columns. Numbers stand right, nothing is cut."""
     cells = [[_cell(value) for value in row] for row in rows]
     right = [
-        all(text[:1].isdigit() or text in ("", "-") for text in column)
+        all(text.lstrip("-")[:1].isdigit() or text in ("", "-") for text in column)
         for column in zip(*cells, strict=True)
     ] or [False] * len(columns)
     widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
@@ -82,6 +81,8 @@ def console() -> "Console":
 
 def date(unix: float) -> str:
     """A time for people, in their own time zone."""
+    from datetime import UTC, datetime
+
     return datetime.fromtimestamp(unix, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 

@@ -42,7 +42,7 @@ PAGE = 1000
 MAX_EVENT = 64 << 10
 TIMEOUT = aiohttp.ClientTimeout(total=60, sock_connect=10)
 STREAM_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=90)
-ATTEMPTS = 5
+ATTEMPTS = 4
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 10.0
 BENCODE = "application/x-bencode"
@@ -59,6 +59,18 @@ class TrackerError(RefusedError):
         super().__init__(message, hint=hint)
         self.code = code
         self.status = status
+
+
+class AddressError(LocalError):
+    """The address of a tracker is not one."""
+
+    code = "address"
+
+
+class UnknownJobError(LocalError):
+    """No job has this name."""
+
+    code = "unknown-job"
 
 
 class TrackerApi:
@@ -145,7 +157,7 @@ class TrackerApi:
         """The job whose id is ``text``, or begins with it (4 hex digits or more)."""
         text = text.lower()
         if not 4 <= len(text) <= 2 * HASH_SIZE or set(text) - set(hexdigits):
-            raise LocalError(
+            raise UnknownJobError(
                 f"{text[:80]!r} does not name a job",
                 hint="Give a job id or its first 4 digits or more; `swarm jobs` lists the jobs.",
             )
@@ -153,7 +165,7 @@ class TrackerApi:
             return JobView.read(await self._object("GET", f"jobs/{text}"))
         except TrackerError as error:
             if error.status == 404:
-                raise LocalError(
+                raise UnknownJobError(
                     f"the tracker knows no job {text}", hint="`swarm jobs` lists the jobs."
                 ) from None
             raise
@@ -345,7 +357,7 @@ def check_url(url: str) -> str:
     url = url.rstrip("/")
     scheme, separator, host = url.partition("://")
     if scheme not in ("http", "https") or not separator or not host or not url.isprintable():
-        raise LocalError(
+        raise AddressError(
             f"{url!r} is not the address of a tracker",
             hint="Write it like http://tracker.example:8400.",
         )

@@ -118,7 +118,7 @@ def swarm() -> None:
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run a command line, report what went wrong, and exit."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    as_json = "--json" in arguments
+    as_json = "--json" in arguments or os.environ.get("SWARM_JSON", "") not in ("", "0")
     color = terminal.color_choice(os.environ)
     try:
         swarm.main(arguments, prog_name="swarm", standalone_mode=False, color=color)

@@ -130,7 +130,15 @@ def _shared(*, tracker: bool, key: bool, json: bool) -> list[click.Parameter]:
         )
     )
     if json:
-        options.append(click.Option(["--json"], is_flag=True, help="Print JSON, also for errors."))
+        options.append(
+            click.Option(
+                ["--json"],
+                is_flag=True,
+                envvar="SWARM_JSON",
+                show_envvar=True,
+                help="Print JSON, also for errors.",
+            )
+        )
     return options
 
 

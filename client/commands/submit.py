@@ -126,7 +126,7 @@ def _preview(call: Invocation, draft: "Draft") -> None:
         {
             "job": manifest.name,
             "units": manifest.units,
-            "cost": f"{manifest.units:,} units x {manifest.price:,} credits x "
+            "cost": f"{plural(manifest.units, 'unit')} x {plural(manifest.price, 'credit')} x "
             f"{plural(manifest.executions, 'execution')} = {plural(manifest.escrow, 'credit')}",
             "checking": f"{manifest.policy.value}, {manifest.comparator.kind.value}",
             "limits": f"{format_seconds(limits.cpu_seconds)} of CPU, "
