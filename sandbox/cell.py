@@ -151,7 +151,7 @@ class DockerCell:
         began = self._clock()
         limit = self._limits.wall_seconds + GRACE_SECONDS + self._limits.output_bytes / STREAM_RATE
         outputs = Outputs(task.outputs, into)
-        ending = Ending.LOST
+        ended = None
         try:
             async with asyncio.timeout(limit):
                 self._ready = False
@@ -159,27 +159,7 @@ class DockerCell:
                     encode_task(task, self._limits), len(task.outputs), self._limits.output_bytes
                 )
                 ended = await self._collect(line, outputs)
-            if ended.ending is Ending.EXITED:
-                paths = outputs.finish()
-                return Outcome(
-                    Ending.EXITED,
-                    ended.status,
-                    paths,
-                    tuple(name for name in task.outputs if name not in paths),
-                    ended.stderr,
-                    ended.cpu_seconds,
-                    ended.wall_seconds,
-                )
-            outputs.drop()
-            return Outcome(
-                ended.ending,
-                -1,
-                {},
-                task.outputs,
-                ended.stderr,
-                ended.cpu_seconds,
-                ended.wall_seconds,
-            )
+            ending = ended.ending
         except TimeoutError:
             ending = Ending.WALL
         except HungUpError:
@@ -189,12 +169,21 @@ class DockerCell:
         except OSError as error:
             raise LocalError(
                 f"an output could not be written to {into}: {error.strerror}",
-                hint="Free disk space, or give `--disk` another folder.",
+                hint="Free disk space, and check that the folder is there and empty.",
             ) from None
         finally:
-            outputs.close()
-        outputs.drop()
-        return Outcome(ending, -1, {}, task.outputs, b"", 0.0, self._clock() - began)
+            if ended is None or ended.ending is not Ending.EXITED:
+                outputs.drop()
+        paths = outputs.finish()
+        return Outcome(
+            ending,
+            ended.status if ended is not None and ending is Ending.EXITED else -1,
+            paths,
+            tuple(name for name in task.outputs if name not in paths),
+            ended.stderr if ended is not None else b"",
+            ended.cpu_seconds if ended is not None else 0.0,
+            ended.wall_seconds if ended is not None else self._clock() - began,
+        )
 
     @staticmethod
     async def _collect(line: Attach, outputs: "Outputs") -> Ended:

@@ -159,9 +159,10 @@ class Unit:
         used = child_cpu()
         stdout = self.open_stdout()
         reader, writer = os.pipe()
+        program = find_program(self.task.command[0])
         self.pid = os.fork()
         if not self.pid:
-            become(self.task, stdout, writer)
+            become(self.task, program, stdout, writer)
         os.close(stdout)
         os.close(writer)
         self.watch(reader)
@@ -249,15 +250,13 @@ class Unit:
         return os.WEXITSTATUS(self.status)
 
 
-def become(task: Task, stdout: int, stderr: int) -> None:
+def become(task: Task, program: str, stdout: int, stderr: int) -> None:
     """In the child: give up everything of the harness and become the command."""
     try:
         os.setsid()
         os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
         os.dup2(stdout, 1)
         os.dup2(stderr, 2)
-        for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
-            signal.signal(number, signal.SIG_DFL)
         seconds = int(task.cpu) + 1
         resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
         size = max(task.room + SLACK, SMALLEST_FSIZE)
@@ -265,11 +264,12 @@ def become(task: Task, stdout: int, stderr: int) -> None:
         # The kernel must pick the program, never the harness, when memory runs out. Its own
         # score is writable only for a process that may be looked into.
         set_dumpable(1)
-        score = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
-        os.write(score, b"1000")
-        os.chdir("/job")
-        os.umask(0o022)
-        os.execve(find_program(task.command[0]), task.command, ENVIRONMENT)
+        try:
+            score = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
+            os.write(score, b"1000")
+        except OSError:
+            pass  # other kernels (gVisor) have their own way
+        os.execve(program, task.command, ENVIRONMENT)
     except OSError as error:
         os.write(2, f"cannot run {task.command[0]}: {error.strerror}\n".encode(errors="replace"))
         os._exit(127 if error.errno == 2 else 126)
@@ -280,12 +280,12 @@ def become(task: Task, stdout: int, stderr: int) -> None:
 
 def find_program(name: str) -> str:
     """Path of a program; os.execvpe would import a module in every child to find it."""
-    if "/" in name:
-        return name
-    for folder in ENVIRONMENT["PATH"].split(":"):
-        if os.access(f"{folder}/{name}", os.X_OK):
-            return f"{folder}/{name}"
-    raise FileNotFoundError(2, "no such program in " + ENVIRONMENT["PATH"])
+    if "/" not in name:
+        for folder in ENVIRONMENT["PATH"].split(":"):
+            if os.access(f"{folder}/{name}", os.X_OK):
+                return f"{folder}/{name}"
+        return "/absent"
+    return name
 
 
 def child_cpu() -> float:
@@ -397,6 +397,12 @@ def main() -> None:
     os.set_blocking(writer, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    # What children inherit is set here once. A process 1 is deaf to signals that it does not
+    # handle, and Python would have programs ignore these two.
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
+    os.chdir("/job")
+    os.umask(0o022)
     meter = Meter()
     while True:
         send(b"R", bytes((VERSION,)))

@@ -34,5 +34,9 @@ def install(packages: Sequence[str], say: Callable[[str], None]) -> None:
 def _apt(*words: str) -> "subprocess.CompletedProcess[bytes]":
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     return subprocess.run(
-        ["apt-get", "--quiet", *words], env=environment, capture_output=True, check=False
+        # Another process may be installing the same thing.
+        ["apt-get", "--quiet", "-o", "DPkg::Lock::Timeout=300", *words],
+        env=environment,
+        capture_output=True,
+        check=False,
     )

@@ -18,7 +18,7 @@ from sandbox import image
 from sandbox.containers import DockerSandbox, DockerSettings
 from sandbox.engine import Engine, Place, private_engine
 from sandbox.profile import Share
-from sandbox.runner import Ending, Limits, Outcome, Program
+from sandbox.runner import Ending, Limits, Outcome, Program, Task
 from tests.engine import cache_folder
 from tests.sandbox.conftest import MIB, Bench, ours, said
 from workunits.errors import LocalError, UnavailableError
@@ -115,6 +115,33 @@ async def test_a_container_that_disappears_in_mid_unit_is_lost_and_replaced(
         await asyncio.to_thread(api.remove_container, container, force=True)
     assert running.result().ending is Ending.LOST
     assert said(await bench.run(cell, "well")) == "fine\n"
+
+
+async def test_a_command_that_cannot_run_has_the_status_that_shells_give(
+    sandbox: DockerSandbox, runtime_image: str, tmp_path: Path
+) -> None:
+    cell = await sandbox.open(Program(runtime_image, (), LIMITS))
+    for command, status in ((("absent",), 127), (("/absent/too",), 127), (("/etc",), 126)):
+        outcome = await cell.run(Task(command, (), (), None), tmp_path)
+        assert (outcome.ending, outcome.exit_status) == (Ending.EXITED, status)
+        assert b"cannot run" in outcome.stderr
+    killed = Task(("sh", "-c", "kill -9 $$"), (), (), None)
+    assert (await cell.run(killed, tmp_path)).exit_status == 137
+
+
+async def test_an_output_that_cannot_be_written_is_our_own_error(
+    bench: Bench, tmp_path: Path
+) -> None:
+    cell = await bench.open("print('fine')")
+    (tmp_path / "out-1").mkdir()
+    (tmp_path / "out-1" / "said").write_text("kept")
+    task = Task(("python3", "/job/unit.py"), (), ("said",), "said")
+    with pytest.raises(LocalError) as caught:
+        await cell.run(task, tmp_path / "out-1")
+    assert caught.value.hint
+    assert (tmp_path / "out-1" / "said").read_text() == "kept"
+    (tmp_path / "fresh").mkdir()
+    assert said(await cell.run(task, tmp_path / "fresh")) == "fine\n"
 
 
 async def test_an_image_with_declared_volumes_is_refused(
