@@ -1,0 +1,284 @@
+"""Parts of the documentation that are made from code. ``python -m tests.docs.render`` writes them.
+
+A part stands between ``<!-- rendered NAME -->`` and ``<!-- end NAME -->``.
+"""
+
+import inspect
+import json
+import re
+import textwrap
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, cast
+
+import client.peers.protocol
+import client.peers.swarm
+import client.peers.webrtc
+import tracker.announce.handlers
+import tracker.announce.http
+import tracker.announce.signalling
+import tracker.announce.swarms
+import tracker.api.handlers
+import tracker.blobs
+import tracker.sessions
+import tracker.work.floor
+import tracker.work.leasing
+import tracker.work.state
+import tracker.work.table
+import validators.policies
+import workunits.canonical
+import workunits.manifest
+import workunits.metainfo
+import workunits.parameters
+import workunits.results
+import workunits.statements
+import workunits.wire.signalling
+import workunits.wire.work
+from sandbox.profile import Owner as ContainerOwner
+from sandbox.profile import Share, container, host_config, seccomp
+from sandbox.runner import Limits
+from tests.docs.pages import ROOT, page
+from tests.docs.vectors import vectors
+from workunits.manifest import Policy
+
+_PART = re.compile(r"(<!-- rendered ([\w-]+) -->\n).*?(<!-- end \2 -->)", re.DOTALL)
+_WIDTH = 96
+
+
+def vector_lines() -> str:
+    """Every vector as ``name = value``, long values continued on indented lines."""
+    lines = ["```text"]
+    for name, value in vectors().items():
+        if len(name) + len(value) + 3 <= _WIDTH:
+            lines.append(f"{name} = {value}")
+        else:
+            wrap = textwrap.wrap(value, _WIDTH - 4, break_long_words=True)
+            lines += [f"{name} =", *(f"    {part}" for part in wrap)]
+    return "\n".join([*lines, "```"])
+
+
+def parse_vectors(text: str) -> dict[str, str]:
+    """The reverse of ``vector_lines``."""
+    found: dict[str, str] = {}
+    name = ""
+    for line in text.splitlines():
+        if line.startswith("    "):
+            found[name] += line.strip()
+        else:
+            name, _, value = line.partition(" =")
+            found[name] = value.strip()
+    return found
+
+
+def transitions(table: Mapping[tuple[StrEnum, StrEnum], StrEnum], name: str) -> str:
+    """A state table with its guards, which are the comments beside it in the code."""
+    guards = _guards(name)
+    rows = [
+        f"| {state} | {act} | {target} | {guards[type(state).__name__, state.name, act.name]} |"
+        for (state, act), target in table.items()
+    ]
+    return "\n".join(["| from | what happens | to | when |", "|---|---|---|---|", *rows])
+
+
+def _guards(table: str) -> dict[tuple[str, str, str], str]:
+    source = inspect.getsource(tracker.work.table)
+    body = source.split(f"\n{table}: ", 1)[1].split("\n}\n", 1)[0]
+    guard, found = "", {}
+    for line in map(str.strip, body.splitlines()):
+        if line.startswith("# "):
+            guard = line.removeprefix("# ")
+        elif match := re.match(r"\((\w+)\.(\w+), \w+\.(\w+)\)", line):
+            found[match[1], match[2], match[3]] = guard
+    return found
+
+
+def policies() -> str:
+    """The numbers of every policy."""
+    rows = [
+        f"| `{policy.value}` | {validators.policies.RULES[policy].quorum} "
+        f"| {validators.policies.RULES[policy].executions} |"
+        for policy in Policy
+    ]
+    head = ["| policy | results that must agree, and are paid | most results |", "|---|---|---|"]
+    return "\n".join([*head, *rows])
+
+
+def profile() -> str:
+    """The container of a unit with 256 MiB of memory and 1 MiB of output."""
+    limits = Limits(60, 180, 256 << 20, 1 << 20)
+    host = host_config(limits, Share(), Path("FOLDER"))
+    body = container("IMAGE", "HARNESS", host, ContainerOwner("OWNER", 0))
+    del body["HostConfig"], body["Image"], body["Labels"]
+    rows = [_setting(name, value) for name, value in (body | host).items()]
+    return "\n".join(["| setting of the engine | value |", "|---|---|", *rows])
+
+
+def _setting(name: str, value: object) -> str:
+    if name == "Ulimits":
+        value = {limit["Name"]: limit["Hard"] for limit in cast("list[dict[str, Any]]", value)}
+    text = json.dumps(value).replace(json.dumps(seccomp())[1:-1], "FILTER")
+    return f"| {name} | `{text}` |"
+
+
+_LIMITS: tuple[tuple[str, tuple[tuple[str, Any, str], ...]], ...] = (
+    (
+        "Bencode",
+        (
+            ("Nesting of values", workunits.canonical, "MAX_DEPTH"),
+            ("Largest integer", workunits.canonical, "MAX_INTEGER"),
+        ),
+    ),
+    (
+        "Manifest",
+        (
+            ("Bytes", workunits.manifest, "MAX_MANIFEST"),
+            ("Words of the command", workunits.manifest, "MAX_COMMAND"),
+            ("Bytes of one word", workunits.manifest, "MAX_ARGUMENT"),
+            ("Program files; inputs of every unit", workunits.manifest, "MAX_FILES"),
+            ("Outputs", workunits.manifest, "MAX_OUTPUTS"),
+            ("Price of one execution, credits", workunits.manifest, "MAX_PRICE"),
+            ("CPU and wall seconds of a unit", workunits.manifest, "MAX_CPU_SECONDS"),
+            ("Least memory, bytes", workunits.manifest, "MIN_MEMORY"),
+            ("Most memory, bytes", workunits.manifest, "MAX_MEMORY"),
+            ("Output, bytes", workunits.manifest, "MAX_OUTPUT_BYTES"),
+            ("Output under `numeric`, bytes", workunits.manifest, "MAX_NUMERIC_OUTPUT"),
+            ("Axes", workunits.parameters, "MAX_AXES"),
+            ("Values of one axis", workunits.parameters, "MAX_VALUES"),
+            ("Bytes of one value", workunits.parameters, "MAX_VALUE_BYTES"),
+            ("Units", workunits.parameters, "MAX_UNITS"),
+        ),
+    ),
+    (
+        "Results and statements",
+        (
+            ("Result manifest, bytes", workunits.results, "MAX_RESULT"),
+            ("Inline outputs under `exact`, bytes", workunits.results, "INLINE_LIMIT"),
+            ("Statement, bytes", workunits.statements, "MAX_STATEMENT"),
+            ("Seconds that its time may be off", workunits.statements, "MAX_AGE"),
+            ("Credits in one grant", workunits.statements, "MAX_AMOUNT"),
+        ),
+    ),
+    (
+        "Work session",
+        (
+            ("Frame, bytes", workunits.wire.work, "MAX_FRAME"),
+            ("Commits or results in one message", workunits.wire.work, "MAX_BATCH"),
+            ("Leases held; tokens in most messages", workunits.wire.work, "MAX_HOLD"),
+            ("One inline output, bytes", workunits.wire.work, "MAX_INLINE"),
+            ("Seconds from challenge to hello", tracker.sessions, "HELLO_SECONDS"),
+            ("Seconds between pings", tracker.sessions, "HEARTBEAT_SECONDS"),
+            ("Frames that may wait for a peer", tracker.sessions, "MAX_QUEUED"),
+            ("Leases in a row from one job", tracker.work.leasing, "TURN"),
+            ("Attempts at a unit, lost ones too", tracker.work.floor, "MAX_ATTEMPTS"),
+            ("Units of a job between lease and verdict", tracker.work.state, "MAX_IN_FLIGHT"),
+            ("Wrong results before a ban", validators.policies, "WRONG_BEFORE_BAN"),
+        ),
+    ),
+    (
+        "Announce over HTTP",
+        (
+            ("Interval, seconds", tracker.announce.http, "INTERVAL"),
+            ("Least interval, seconds", tracker.announce.http, "MIN_INTERVAL"),
+            ("Least scrape interval, seconds", tracker.announce.http, "SCRAPE_INTERVAL"),
+            ("Peers when not asked for a number", tracker.announce.http, "DEFAULT_PEERS"),
+            ("Peers, most", tracker.announce.http, "MAX_PEERS"),
+            ("Query, bytes", tracker.announce.http, "MAX_QUERY"),
+            ("Hashes in one scrape", workunits.wire.signalling, "MAX_SCRAPE"),
+        ),
+    ),
+    (
+        "Signalling",
+        (
+            ("Message, bytes", workunits.wire.signalling, "MAX_MESSAGE"),
+            ("Offers in one announce", workunits.wire.signalling, "MAX_OFFERS"),
+            ("One SDP, bytes", workunits.wire.signalling, "MAX_SDP"),
+            ("Interval, seconds", tracker.announce.signalling, "INTERVAL"),
+            ("Life of an offer, seconds", tracker.announce.signalling, "OFFER_TTL"),
+            ("Swarms of one socket", tracker.announce.signalling, "MAX_MEMBERSHIPS"),
+            ("Unanswered offers of one socket", tracker.announce.signalling, "MAX_OUTSTANDING"),
+            ("Sockets", tracker.announce.handlers, "MAX_SOCKETS"),
+        ),
+    ),
+    (
+        "Blobs and peer wire",
+        (
+            ("Blob, bytes", workunits.metainfo, "MAX_LENGTH"),
+            ("Info dictionary, bytes", workunits.metainfo, "MAX_INFO"),
+            ("Least piece length", workunits.metainfo, "MIN_PIECE"),
+            ("Most piece length", workunits.metainfo, "MAX_PIECE"),
+            ("Pieces aimed at", workunits.metainfo, "PIECES_AIM"),
+            ("Block asked for by us, bytes", workunits.metainfo, "LEAF_SIZE"),
+            ("Block served or taken, most", client.peers.protocol, "MAX_BLOCK"),
+            ("Requests queued (`reqq`)", client.peers.protocol, "QUEUE_LIMIT"),
+            ("Bytes of one data channel message", client.peers.webrtc, "MESSAGE_SIZE"),
+            ("Seconds before the web seed is asked", client.peers.swarm, "GRACE"),
+            ("Blob in the web seed, bytes", tracker.blobs, "MAX_BLOB"),
+            ("Web seed in all, bytes", tracker.blobs, "QUOTA"),
+        ),
+    ),
+    ("REST", (("Rows of a page", tracker.api.handlers, "MAX_PAGE"),)),
+)
+
+
+def limits() -> str:
+    """Every limit that a client can run into, from the constants of the code."""
+    lines = ["| limit | value | constant |", "|---|---|---|"]
+    for title, rows in _LIMITS:
+        lines.append(f"| **{title}** | | |")
+        for what, module, constant in rows:
+            place = f"{module.__name__}.{constant}"
+            lines.append(f"| {what} | {_number(getattr(module, constant))} | `{place}` |")
+    return "\n".join(lines)
+
+
+def patience() -> str:
+    """How long the desk waits."""
+    source = inspect.getsource(tracker.work.floor.Patience)
+    found = re.findall(r'    (\w+): float = ([\d.]+)\n    """(.+?)"""', source, re.DOTALL)
+    rows = [f"| {float(value):g} s | {' '.join(what.split())} |" for _, value, what in found]
+    return "\n".join(["| how long | for what |", "|---|---|", *rows])
+
+
+def _number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}"
+
+
+PARTS: dict[str, tuple[str, Callable[[], str]]] = {
+    "vectors": ("docs/protocol.md", vector_lines),
+    "limits": ("docs/protocol.md", limits),
+    "patience": ("docs/protocol.md", patience),
+    "policies": ("docs/design.md", policies),
+    "executions": (
+        "docs/design.md",
+        lambda: transitions(tracker.work.table.EXECUTION, "EXECUTION"),  # type: ignore[arg-type]
+    ),
+    "units": (
+        "docs/design.md",
+        lambda: transitions(tracker.work.table.UNIT, "UNIT"),  # type: ignore[arg-type]
+    ),
+    "profile": ("docs/sandbox.md", profile),
+}
+"""Name of a part, the page that it is in, and what makes it."""
+
+
+def rendered(text: str) -> str:
+    """``text`` with every part made anew."""
+    return _PART.sub(lambda match: f"{match[1]}{PARTS[match[2]][1]()}\n{match[3]}", text)
+
+
+def parts_of(text: str) -> list[str]:
+    """The names of the parts in ``text``."""
+    return [match[2] for match in _PART.finditer(text)]
+
+
+def main() -> None:
+    """Write every part into its page."""
+    for name in sorted({place for place, _ in PARTS.values()}):
+        found = page(name)
+        found.path.write_text(rendered(found.text), encoding="utf-8")
+        print(f"{found.path.relative_to(ROOT)}: {', '.join(parts_of(found.text))}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,219 @@
+"""The worked example of ``docs/protocol.md``, computed by the code that it describes."""
+
+import hashlib
+
+from tracker.ledger import GENESIS, Book
+from tracker.rows import EntryRow
+from validators.draw import draw
+from workunits import canonical
+from workunits.ids import JobId, LeaseToken, PeerKey, UnitId
+from workunits.manifest import (
+    Comparator,
+    Limits,
+    Manifest,
+    Policy,
+    Program,
+    SignedManifest,
+)
+from workunits.metainfo import Hasher, Torrent
+from workunits.parameters import Combine, NamedBlob, Range, Sweep, Values
+from workunits.results import Ending, Result, commitment, seal
+from workunits.signing import Domain, Identity
+from workunits.statements import Grant, Statement
+from workunits.wire.work import (
+    Challenge,
+    Commit,
+    Commits,
+    Hello,
+    Lease,
+    Leases,
+    Offerings,
+    Vouch,
+    encode,
+)
+
+PEER = Identity.from_seed(bytes(range(32)))
+TRACKER = Identity.from_seed(b"\x01" * 32)
+OWNER = Identity.from_seed(b"\x02" * 32)
+INDEX = 4
+TOKEN = LeaseToken(7)
+ANSWER = b'{"square": 25}\n'
+
+
+def torrent(content: bytes) -> Torrent:
+    """The metainfo of a blob."""
+    hasher = Hasher(len(content))
+    hasher.update(content)
+    return hasher.finish()
+
+
+LONG = torrent(bytes(at % 251 for at in range(40_000)))
+SHORT = torrent(ANSWER)
+
+
+def manifest() -> Manifest:
+    """A small job: six units, one of them is computed below."""
+    return Manifest(
+        submitter=PEER.key,
+        name="example",
+        program=Program("sha256:" + "ab" * 32, ("square", "{n}", "--as", "{how}"), (), "out.json"),
+        parameters=Sweep(
+            (Range("n", 3, 1, 3), Values("how", ("int", "text"))),
+            Combine.PRODUCT,
+        ),
+        inputs=(NamedBlob("data.bin", LONG.info.ref),),
+        outputs=("out.json",),
+        limits=Limits(60, 180, 64 << 20, 1024),
+        price=1,
+        policy=Policy.PAIR,
+        comparator=Comparator(),
+        nonce=bytes(16),
+    )
+
+
+def vectors() -> dict[str, str]:
+    """Name and value of every vector. Bytes are hex."""
+    return {name: _shown(value) for group in _GROUPS for name, value in group().items()}
+
+
+def _identities() -> dict[str, object]:
+    vouch = Vouch.sign(OWNER, PEER.key)
+    return {
+        "peer seed": PEER.seed(),
+        "peer key": PEER.key,
+        "tracker seed": TRACKER.seed(),
+        "tracker key": TRACKER.key,
+        "owner seed": OWNER.seed(),
+        "owner key": OWNER.key,
+        "owner signs peer (domain owner)": vouch.signature,
+    }
+
+
+def _blobs() -> dict[str, object]:
+    empty = torrent(b"")
+    return {
+        "empty info": empty.info.raw,
+        "empty v1": empty.info.ref.v1,
+        "empty v2": empty.info.ref.v2,
+        "short content": ANSWER,
+        "short pieces root": SHORT.info.root,
+        "short info": SHORT.info.raw,
+        "short v1": SHORT.info.ref.v1,
+        "short v2": SHORT.info.ref.v2,
+        "long piece length": LONG.info.piece_length,
+        "long piece layer": LONG.layer,
+        "long pieces root": LONG.info.root,
+        "long info": LONG.info.raw,
+        "long v1": LONG.info.ref.v1,
+        "long v2": LONG.info.ref.v2,
+    }
+
+
+def _job() -> dict[str, object]:
+    signed = SignedManifest.sign(manifest(), PEER)
+    unit = signed.manifest.unit(signed.id, INDEX)
+    return {
+        "manifest": signed.raw,
+        "manifest signature (domain manifest)": signed.signature,
+        "job id": signed.id,
+        "units": signed.manifest.units,
+        "escrow": signed.manifest.escrow,
+        "unit 4 parameters": " ".join(f"{key}={value}" for key, value in unit.parameters.items()),
+        "unit 4 command": " ".join(unit.command),
+    }
+
+
+def _result() -> dict[str, object]:
+    job = JobId(SignedManifest.sign(manifest(), PEER).id)
+    unit = UnitId(job, INDEX)
+    result = Result(Ending.EXITED, 0, (NamedBlob("out.json", SHORT.info.ref),))
+    one = Commit(INDEX, TOKEN, commitment(unit, result.digest), seal(PEER.key, unit, result.digest))
+    commits = Commits.sign(PEER, job, (one,))
+    return {
+        "result": result.encode(),
+        "digest": result.digest,
+        "commitment": one.commitment,
+        "seal": one.seal,
+        "commits (packed, token 7)": commits.packed,
+        "commits signature (domain commits)": commits.signature,
+        "commit frame": encode(commits),
+        "leases frame (90 s)": encode(Leases(job, 90, (Lease(INDEX, TOKEN),))),
+    }
+
+
+def _session() -> dict[str, object]:
+    challenge = Challenge(b"\xaa" * 32, TRACKER.key)
+    offerings = Offerings(False, 2, 1 << 30, ("sha256:" + "ab" * 32,), "example/1")
+    hello = Hello.sign(PEER, challenge, offerings)
+    vouched = Hello.sign(PEER, challenge, offerings, Vouch.sign(OWNER, PEER.key))
+    return {
+        "challenge frame": encode(challenge),
+        "hello, signed bytes (domain session)": hello._message(challenge),
+        "hello signature": hello.signature,
+        "hello frame": encode(hello),
+        "hello frame with a vouch": encode(vouched),
+    }
+
+
+def _statement() -> dict[str, object]:
+    statement = Statement.sign(TRACKER, Grant(PEER.key, 1000), time=1_700_000_000, nonce=bytes(16))
+    return {
+        "statement": statement.raw,
+        "statement signature (domain statement)": statement.signature,
+        "statement id": statement.id,
+        "statement envelope": statement.encode(),
+    }
+
+
+def _draw() -> dict[str, object]:
+    job = SignedManifest.sign(manifest(), PEER).id
+    roster = sorted((PEER.key, TRACKER.key, OWNER.key))
+    checkpoint = hashlib.sha256(b"checkpoint").digest()
+
+    def drawn(attempt: int, *unfit: PeerKey) -> bytes:
+        found = draw(checkpoint, UnitId(job, INDEX), attempt, roster, lambda key: key not in unfit)
+        return found or b""
+
+    return {
+        "draw checkpoint": checkpoint,
+        "draw attempt 1": drawn(1),
+        "draw attempt 2": drawn(2),
+        "draw attempt 1, peer unfit": drawn(1, PEER.key),
+        "draw attempt 1, only owner fit": drawn(1, PEER.key, TRACKER.key),
+    }
+
+
+def _ledger() -> dict[str, object]:
+    book = Book()
+    statement = Statement.sign(TRACKER, Grant(PEER.key, 1000), time=1_700_000_000, nonce=bytes(16))
+    signed = SignedManifest.sign(manifest(), PEER)
+    book.mint(PEER.key, 1000, statement.id)
+    book.escrow(signed.id, PEER.key, signed.manifest.escrow)
+    book.award(signed.id, INDEX, (PEER.key, OWNER.key), 1)
+    book.refund(signed.id, PEER.key)
+    entries = [row for row in book.take() if isinstance(row, EntryRow)]
+    found: dict[str, object] = {"ledger genesis": GENESIS}
+    for row in entries:
+        fields = canonical.decode_fields(row.entry, limit=1 << 16, what="entry")
+        kind = fields.text("t", limit=20)
+        found[f"ledger entry {row.number} ({kind})"] = row.entry
+        found[f"ledger head {row.number}"] = row.head
+    return found
+
+
+_DOMAINS = {f"domain {domain.name.lower()}": domain.value for domain in Domain}
+_GROUPS = (
+    lambda: dict(_DOMAINS),
+    _identities,
+    _blobs,
+    _job,
+    _result,
+    _session,
+    _statement,
+    _draw,
+    _ledger,
+)
+
+
+def _shown(value: object) -> str:
+    return value.hex() if isinstance(value, bytes) else str(value)
