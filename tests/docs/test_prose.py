@@ -1,0 +1,213 @@
+"""A second implementation, from the prose of ``docs/protocol.md`` alone, gives its vectors.
+
+Nothing of ours is imported but the page itself: this is what somebody else would write.
+"""
+
+from hashlib import sha1, sha256
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from tests.docs.pages import page
+from tests.docs.render import parse_vectors
+
+BLOCKS = page("docs/protocol.md").blocks("text")
+WANTED = parse_vectors(next(block.text for block in BLOCKS if "peer seed" in block.text))
+
+
+def wanted(name: str) -> bytes:
+    return bytes.fromhex(WANTED[name])
+
+
+def bencode(value: Any) -> bytes:
+    if isinstance(value, int):
+        return b"i%de" % value
+    if isinstance(value, str):
+        value = value.encode()
+    if isinstance(value, bytes):
+        return b"%d:%s" % (len(value), value)
+    if isinstance(value, dict):
+        pairs = sorted((key.encode(), item) for key, item in value.items())
+        return b"d" + b"".join(bencode(key) + bencode(item) for key, item in pairs) + b"e"
+    return b"l" + b"".join(map(bencode, value)) + b"e"
+
+
+def sign(who: str, message: bytes, domain: str) -> bytes:
+    private = Ed25519PrivateKey.from_private_bytes(wanted(f"{who} seed"))
+    return private.sign(f"openswarm {domain} v1\n".encode() + message)
+
+
+def blob(content: bytes) -> tuple[bytes, bytes, bytes]:
+    """Info dictionary, v1, v2."""
+    span = 16384
+    while span < 4194304 and span * 1024 < len(content):
+        span *= 2
+    nodes = [sha256(content[at : at + 16384]).digest() for at in range(0, len(content), 16384)]
+    nodes += [bytes(32)] * ((1 << max(0, len(nodes) - 1).bit_length()) - len(nodes))
+    while len(nodes) > 1:
+        nodes = [sha256(nodes[at] + nodes[at + 1]).digest() for at in range(0, len(nodes), 2)]
+    root = nodes[0] if content else bytes(32)
+    leaf: dict[str, Any] = {"length": len(content)}
+    if content:
+        leaf["pieces root"] = root
+    pieces = [sha1(content[at : at + span]).digest() for at in range(0, len(content), span)]
+    info = bencode(
+        {
+            "file tree": {root.hex(): {"": leaf}},
+            "length": len(content),
+            "meta version": 2,
+            "name": root.hex(),
+            "piece length": span,
+            "pieces": b"".join(pieces),
+        }
+    )
+    return info, sha1(info).digest(), sha256(info).digest()
+
+
+def named(name: str, content: bytes) -> dict[str, Any]:
+    _, v1, v2 = blob(content)
+    return {"length": len(content), "name": name, "v1": v1, "v2": v2}
+
+
+LONG = bytes(at % 251 for at in range(40000))
+INDEX = (4).to_bytes(8, "big")
+
+
+def test_blobs() -> None:
+    for name, content in (("empty", b""), ("short", wanted("short content")), ("long", LONG)):
+        info, v1, v2 = blob(content)
+        assert info == wanted(f"{name} info")
+        assert (v1, v2) == (wanted(f"{name} v1"), wanted(f"{name} v2"))
+
+
+def test_the_manifest_its_signature_and_its_id() -> None:
+    manifest = bencode(
+        {
+            "comparator": {"kind": "exact"},
+            "inputs": [named("data.bin", LONG)],
+            "limits": {"cpu": 60, "memory": 64 * 1024 * 1024, "output": 1024, "wall": 180},
+            "name": "example",
+            "nonce": bytes(16),
+            "outputs": ["out.json"],
+            "parameters": {
+                "axes": [
+                    {"count": 3, "name": "n", "start": 3, "step": 1},
+                    {"name": "how", "values": ["int", "text"]},
+                ],
+                "combine": "product",
+            },
+            "policy": "pair",
+            "price": 1,
+            "program": {
+                "command": ["square", "{n}", "--as", "{how}"],
+                "files": [],
+                "image": "sha256:" + "ab" * 32,
+                "stdout": "out.json",
+            },
+            "submitter": wanted("peer key"),
+            "version": 1,
+        }
+    )
+    assert manifest == wanted("manifest")
+    assert sign("peer", manifest, "manifest") == wanted("manifest signature (domain manifest)")
+    assert sha256(manifest).digest() == wanted("job id")
+
+
+def test_a_unit_of_a_product() -> None:
+    rest, how = divmod(4, 2)
+    number = 3 + (rest % 3)
+    assert WANTED["unit 4 parameters"] == f"n={number} how={('int', 'text')[how]}"
+
+
+def test_results_commits_and_seals() -> None:
+    output = named("out.json", wanted("short content"))
+    result = bencode({"ending": "exited", "exit": 0, "outputs": [output]})
+    digest = sha256(result).digest()
+    job = wanted("job id")
+    commitment = sha256(b"openswarm commit v1\n" + job + INDEX + digest).digest()
+    seal = sha256(b"openswarm seal v1\n" + wanted("peer key") + job + INDEX + digest).digest()
+    packed = INDEX + (7).to_bytes(8, "big") + commitment + seal
+    signature = sign("peer", job + packed, "commits")
+    frame = bencode({"t": "commit", "job": job, "commits": packed, "signature": signature})
+    assert (result, digest) == (wanted("result"), wanted("digest"))
+    assert (commitment, seal) == (wanted("commitment"), wanted("seal"))
+    assert frame == wanted("commit frame")
+
+
+def test_the_handshake() -> None:
+    offerings = {
+        "agent": "example/1",
+        "cores": 2,
+        "images": ["sha256:" + "ab" * 32],
+        "memory": 2**30,
+        "validator": 0,
+    }
+    key, tracker, nonce = wanted("peer key"), wanted("tracker key"), b"\xaa" * 32
+    assert bencode({"t": "challenge", "nonce": nonce, "tracker": tracker}) == wanted(
+        "challenge frame"
+    )
+    body: dict[str, Any] = {"key": key, "offerings": offerings}
+    vouch = {"owner": wanted("owner key"), "signature": sign("owner", key, "owner")}
+    for fields, name in (
+        (body, "hello frame"),
+        (body | {"vouch": vouch}, "hello frame with a vouch"),
+    ):
+        signed = bencode(fields | {"nonce": nonce, "tracker": tracker})
+        frame = fields | {"t": "hello", "signature": sign("peer", signed, "session")}
+        assert bencode(frame) == wanted(name)
+
+
+def test_statements() -> None:
+    raw = bencode(
+        {
+            "author": wanted("tracker key"),
+            "claim": {"account": wanted("peer key"), "amount": 1000},
+            "nonce": bytes(16),
+            "t": "grant",
+            "time": 1_700_000_000,
+        }
+    )
+    envelope = bencode({"signature": sign("tracker", raw, "statement"), "statement": raw})
+    assert envelope == wanted("statement envelope")
+    assert sha256(raw).digest() == wanted("statement id")
+
+
+def test_the_draw() -> None:
+    roster = sorted(wanted(f"{who} key") for who in ("peer", "tracker", "owner"))
+    seed = b"openswarm draw v1\n" + wanted("draw checkpoint") + wanted("job id") + INDEX
+
+    def drawn(attempt: int, fit: list[bytes]) -> bytes:
+        place = 0
+        for count in range(32):
+            word = sha256(seed + attempt.to_bytes(4, "big") + count.to_bytes(4, "big")).digest()
+            place = int.from_bytes(word[:8], "big") % len(roster)
+            if roster[place] in fit:
+                return roster[place]
+        for step in range(1, len(roster)):
+            if roster[(place + step) % len(roster)] in fit:
+                return roster[(place + step) % len(roster)]
+        return b""
+
+    others = [key for key in roster if key != wanted("peer key")]
+    assert drawn(1, roster) == wanted("draw attempt 1")
+    assert drawn(2, roster) == wanted("draw attempt 2")
+    assert drawn(1, others) == wanted("draw attempt 1, peer unfit")
+    assert drawn(1, [wanted("owner key")]) == wanted("draw attempt 1, only owner fit")
+
+
+def test_the_ledger() -> None:
+    peer, owner, job = wanted("peer key"), wanted("owner key"), wanted("job id")
+    escrow = b"escrow:" + job
+    entries: list[dict[str, Any]] = [
+        {"t": "mint", "moves": [[b"mint", peer, 1000]], "statement": wanted("statement id")},
+        {"t": "escrow", "moves": [[peer, escrow, 6 * 1 * 2]]},
+        {"t": "award", "moves": [[escrow, peer, 1], [escrow, owner, 1]], "index": 4},
+        {"t": "refund", "moves": [[escrow, peer, 10]]},
+    ]
+    head = sha256(b"openswarm ledger v1\n").digest()
+    assert head == wanted("ledger genesis")
+    for number, entry in enumerate(entries):
+        raw = bencode(entry | {"number": number, "previous": head})
+        head = sha256(raw).digest()
+        assert raw == wanted(f"ledger entry {number} ({entry['t']})")
+        assert head == wanted(f"ledger head {number}")
