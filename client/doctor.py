@@ -51,7 +51,8 @@ def check_engine(config: Config, environment: Mapping[str, str]) -> list[Finding
         return [Finding("engine", False, f"no Docker engine answers (tried {tried})", fix)]
     good = Finding("engine", True, f"Docker {found.version} at {found.url}")
     try:
-        tars = sorted(config.images.glob("runtime-*.tar"))
+        # Recipes change with versions; the one that was built last is the one in use.
+        tars = sorted(config.images.glob("runtime-*.tar"), key=lambda tar: tar.stat().st_mtime)
         wanted = image.tar_hash(tars[-1]) if tars else ""
         with docker.APIClient(base_url=found.url, version="auto", timeout=30) as api:
             there = bool(wanted) and image.find(api, wanted) is not None

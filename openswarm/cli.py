@@ -1,11 +1,15 @@
 """``swarm``: the front door. Commands are loaded when they are called, not when they are listed.
 
 Exit status: 0 all is well, 1 something on this side is wrong or missing, 2 the command line or
-the job file is wrong, 3 the other side refused, 130 Ctrl-C.
+the job file is wrong, 3 the other side refused, 130 Ctrl-C, 143 terminated.
 """
 
 import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import NoReturn
 
@@ -121,8 +125,11 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     as_json = "--json" in arguments or os.environ.get("SWARM_JSON", "") not in ("", "0")
     color = terminal.color_choice(os.environ)
     try:
-        swarm.main(arguments, prog_name="swarm", standalone_mode=False, color=color)
+        with _terminating():
+            swarm.main(arguments, prog_name="swarm", standalone_mode=False, color=color)
         status = 0
+    except _TerminatedError:
+        status = 143
     except click.exceptions.Exit as exit_:
         status = exit_.exit_code
     except (click.Abort, KeyboardInterrupt):
@@ -138,6 +145,27 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         terminal.show_error(problem, as_json=as_json, color=color)
         status = exit_status(problem)
     sys.exit(status)
+
+
+class _TerminatedError(BaseException):
+    """SIGTERM came."""
+
+
+@contextmanager
+def _terminating() -> Iterator[None]:
+    """Let SIGTERM unwind the stack, as Ctrl-C does, so that nothing is left behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def terminate(*_: object) -> NoReturn:
+        raise _TerminatedError
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class UsageError(LocalError):

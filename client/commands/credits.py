@@ -42,6 +42,7 @@ async def credits_(call: Invocation, peer: str | None, everybody: bool) -> None:
                 each.banned,
             )
             for each in accounts
+            if each.balance or not each.account.startswith("escrow:")
         ),
     )
 

@@ -13,7 +13,7 @@ import click
 
 from client import terminal
 from client.commands.invocation import Invocation, command, option
-from client.quantities import format_size, parse_size
+from client.quantities import format_size, parse_size, plural
 from workunits.errors import UnavailableError
 from workunits.ids import short
 
@@ -195,7 +195,7 @@ class Screen:
         role = "validator" if self.offer.validator else "volunteer"
         config = self.call.config
         self.call.note(
-            f"{role} for {config.tracker}: {self.offer.cpus} CPUs, "
+            f"{role} for {config.tracker}: {plural(self.offer.cpus, 'CPU')}, "
             f"{format_size(self.offer.memory_bytes)} of memory"
         )
         console = terminal.console()
@@ -219,7 +219,7 @@ class Screen:
         if self.call.json:
             terminal.show_json({"event": "Ended", "done": status.done})
         else:
-            self.call.note(f"{status.done:,} units done")
+            self.call.note(f"{plural(status.done, 'unit')} done")
 
     def notice(self, notice: "Notice") -> None:
         """Show one thing that happened."""
