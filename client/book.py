@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from client import moves
 from client.cells import CellRecord, Cells, Life
-from client.leases import EARLY, OVER, Held, State, step
+from client.leases import EARLY, OVER, UNCOMMITTED, Held, State, step
 from client.moves import Command
 from client.needs import Needs
 from client.pace import Tuning
@@ -68,6 +68,8 @@ class Book:
         self.cells = Cells(tuning.slots, tuning.memory_bytes, tuning.warm_cells)
         self.connected = False
         self.out: list[Command] = []
+        self.uncommitted = 0
+        """Leases that count against our credit."""
         self._counts = dict.fromkeys(State, 0)
 
     def count(self, *states: State) -> int:
@@ -78,6 +80,7 @@ class Book:
         """A new lease, or one that was found on disk."""
         self.leases[lease.token] = lease
         self._counts[lease.state] += 1
+        self.uncommitted += lease.state in UNCOMMITTED
         if lease.state in EARLY:
             self.jobs[lease.job].early.add(lease.token)
 
@@ -87,6 +90,7 @@ class Book:
         step(lease, to)
         self._counts[before] -= 1
         self._counts[to] += to not in OVER
+        self.uncommitted += (to in UNCOMMITTED) - (before in UNCOMMITTED)
         if before in EARLY and to not in EARLY:
             self.jobs[lease.job].early.discard(lease.token)
 

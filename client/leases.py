@@ -35,6 +35,9 @@ class State(Enum):
     REVOKED = "revoked"
     """The tracker took it back."""
 
+    # The members are singletons; the inherited hash of the name is slow Python code.
+    __hash__ = object.__hash__
+
 
 EARLY = frozenset({State.WAITING, State.FETCHING, State.READY})
 """Before a cell was given to it: can be given back at no loss."""

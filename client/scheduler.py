@@ -14,7 +14,7 @@ from client import moves
 from client.batches import Batches
 from client.book import Book, JobRecord
 from client.cells import CellRecord, Life
-from client.leases import EARLY, UNCOMMITTED, Held, State
+from client.leases import EARLY, Held, State
 from client.moves import Command, Event
 from client.pace import Pace, Tuning, averaged
 from workunits.errors import LimitError
@@ -173,7 +173,7 @@ class Scheduler:
             if known is not None:
                 if known.state in EARLY and (known.job, known.index) == (event.job, each.index):
                     known.deadline = now + event.seconds
-            elif each.index >= job.signed.manifest.units or self._uncommitted >= work.MAX_HOLD:
+            elif each.index >= job.signed.manifest.units or self._book.uncommitted >= work.MAX_HOLD:
                 malformed.append(each.token)
             else:
                 book.add(Held(each.token, event.job, each.index, now + event.seconds))
@@ -315,7 +315,7 @@ class Scheduler:
             book.give_back(sorted(late), "late")
         for cell in book.cells.stale(now - self._tuning.idle):
             book.close(cell)
-        excess = self._uncommitted - 2 * max(self._target(now), 2 * self._tuning.slots)
+        excess = self._book.uncommitted - 2 * max(self._target(now), 2 * self._tuning.slots)
         surplus: list[LeaseToken] = []
         while self._waiting and len(surplus) < excess:
             token = self._waiting.pop()
@@ -436,10 +436,6 @@ class Scheduler:
 
     # -- the pieces -------------------------------------------------------------------------
 
-    @property
-    def _uncommitted(self) -> int:
-        return self._book.count(*UNCOMMITTED)
-
     def _known(
         self, tokens: tuple[LeaseToken, ...] | list[LeaseToken], state: State | None = None
     ) -> list[Held]:
@@ -454,7 +450,7 @@ class Scheduler:
         if self._draining or self._paused:
             return 0
         target = self._pace.target()
-        return min(target, self._uncommitted) if now < self._sulk else target
+        return min(target, self._book.uncommitted) if now < self._sulk else target
 
     def _strike(self, job: JobRecord, reason: str, now: float) -> None:
         """One more failure of ``job`` in a row: leave it alone for a while, longer each time."""

@@ -149,6 +149,8 @@ class Volunteer:
             if self._timer is not None:
                 self._timer.cancel()
             await self._workshop.close()
+            if self._stash is not None:
+                self._stash.close()
             shutil.rmtree(self._scratch, ignore_errors=True)
 
     def drain(self) -> None:
@@ -190,7 +192,7 @@ class Volunteer:
                     "If its operator did not reinstall it, check who answers at that address.",
                 )
                 self.tell(moves.Connected())  # drops all that the other one leased
-            kept = self._load(tracker)
+            kept = self._load(tracker, {*welcome.held, *welcome.committed})
             if abs(skew) > SKEW:
                 self._warn(
                     f"the clocks of this machine and the tracker differ by {abs(skew):.0f} s",
@@ -288,8 +290,8 @@ class Volunteer:
                 self.notify(notices.TakenBack(command.unit, command.reason))
 
     def _forget(self, token: LeaseToken) -> None:
-        if self._stash is not None:
-            self._stash.remove(token)
+        assert self._stash is not None
+        self._stash.remove(token)
         for ref in self._shared.pop(token, ()):
             self._blobs.release(ref, why_output(token))
 
@@ -300,8 +302,10 @@ class Volunteer:
     def _lose(self, tokens: tuple[LeaseToken, ...]) -> None:
         self.tell(moves.ResultsLost(tokens))
 
-    def _load(self, tracker: PeerKey) -> tuple[moves.Kept, ...]:
-        """The results that an earlier run committed, or was about to commit, to ``tracker``."""
+    def _load(self, tracker: PeerKey, known: set[LeaseToken]) -> tuple[moves.Kept, ...]:
+        """What an earlier run computed for ``tracker``, as far as that still counts on it."""
+        if self._stash is not None:
+            self._stash.close()
         self._tracker = tracker
         self._stash = Stash(self._state / _RESULTS / tracker.hex())
         entries, broken = self._stash.load()
@@ -315,7 +319,7 @@ class Volunteer:
             )
             why = why_output(entry.token)
             missing = [r for r in self._shared[entry.token] if not self._blobs.reshare(r, why)]
-            if missing:
+            if missing or entry.token not in known:
                 self._forget(entry.token)
             else:
                 kept.append(moves.Kept(entry.token, entry.unit, result.digest))

@@ -69,6 +69,8 @@ class Workshop:
         self._fetches: dict[BlobRef, Task[None]] = {}
         self._cells: dict[int, Cell] = {}
         self._runs: dict[int, Task[None]] = {}
+        self._folders: list[Path] = []
+        """Empty folders for outputs; making one for every unit costs more than many units."""
 
     def start(self, group: TaskGroup) -> None:
         """Tasks go to ``group`` from now on."""
@@ -159,22 +161,28 @@ class Workshop:
             return "engine"
 
     async def _run(self, command: moves.Run, cell: Cell, job: Job, manifest: Manifest) -> None:
-        folder = self._scratch / str(command.token)
+        folder = self._folders.pop() if self._folders else self._scratch / str(command.token)
         began = self._clock()
+        clean = False
         try:
             outcome = await self._play(command, cell, job, folder)
-            if outcome is None:
-                return
-            seconds = self._clock() - began
-            self._desk.tell(moves.Ran(command.token))
-            await self._store(command, outcome, manifest, seconds)
+            if outcome is not None:
+                seconds = self._clock() - began
+                self._desk.tell(moves.Ran(command.token))
+                await self._store(command, outcome, manifest, seconds)
+                for path in outcome.outputs.values():
+                    path.unlink(missing_ok=True)
+                clean = True
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            if clean:
+                self._folders.append(folder)
+            else:
+                shutil.rmtree(folder, ignore_errors=True)
 
     async def _play(self, command: moves.Run, cell: Cell, job: Job, folder: Path) -> Outcome | None:
         reason = "engine"
         try:
-            folder.mkdir(parents=True)
+            folder.mkdir(parents=True, exist_ok=True)
             outcome = await cell.run(job, folder)
             if not is_lost(outcome):
                 return outcome

@@ -113,7 +113,7 @@ class World:
         self.spoken.set()
 
     def kept(self) -> list[Path]:
-        return sorted((self.folder / "state").rglob("*.result"))
+        return sorted((self.folder / "state").rglob("*.results"))
 
     def left_behind(self) -> list[Path]:
         return sorted((self.folder / "scratch").rglob("*"))
@@ -372,8 +372,10 @@ async def test_a_volunteer_that_was_killed_reveals_what_it_had_committed(tmp_pat
             task = group.create_task(world.volunteer().run())
             await tracker.until(lambda: len(tracker.committed) == 6)
             task.cancel()
-        assert len(world.kept()) == 6
-        world.kept()[0].write_bytes(b"de")  # one was damaged meanwhile
+        (path,) = world.kept()
+        raw = bytearray(path.read_bytes())
+        raw[20] ^= 1  # one was damaged meanwhile
+        path.write_bytes(raw)
         await tracker.until(lambda: not tracker.connections)
 
         volunteer = world.volunteer()
@@ -461,14 +463,19 @@ async def test_an_engine_that_stops_and_comes_back_costs_time_but_no_unit(tmp_pa
         assert sorted(tracker.results) == list(range(8))
 
 
-async def test_a_result_that_cannot_be_kept_is_given_back(tmp_path: Path) -> None:
+async def test_a_result_that_cannot_be_kept_is_given_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
     tracker = TrackerDouble(job_of(2))
     async with world_of(tmp_path, tracker) as world:
         volunteer = world.volunteer()
         async with asyncio.timeout(30), asyncio.TaskGroup() as group:
             task = group.create_task(volunteer.run())
             await tracker.until(lambda: len(tracker.revealed) == 2)
-            shutil.rmtree(tmp_path / "state")
+            monkeypatch.setattr("os.fsync", full)
             tracker.fresh.append(0)
             await tracker.lease(tracker.connections[-1])
             await tracker.until(lambda: len(tracker.released) >= 1)
