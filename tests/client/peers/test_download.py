@@ -1,0 +1,143 @@
+"""One download's decisions: where the info dictionary comes from, and what follows from it."""
+
+from hashlib import sha256
+from random import Random
+
+from client.peers import download, protocol
+from client.peers.download import METADATA_TIMEOUT, Download
+from client.peers.layout import BLOCK_SIZE, Block
+from client.peers.protocol import METADATA_BLOCK
+from workunits.metainfo import Hasher, Metainfo
+
+CONTENT = Random(4).randbytes(15 * 1024 * 1024)
+"""Its info dictionary is longer than one metadata block."""
+
+
+def hashed() -> Metainfo:
+    hasher = Hasher(len(CONTENT))
+    hasher.update(CONTENT)
+    return hasher.finish().info
+
+
+INFO = hashed()
+PARTS = [INFO.raw[at : at + METADATA_BLOCK] for at in range(0, len(INFO.raw), METADATA_BLOCK)]
+INTRODUCED = protocol.Introduced(metadata=True, queue=100)
+
+
+def started(*peers: str) -> Download:
+    made = Download(INFO.ref, Random(1))
+    for peer in peers:
+        made.join(peer, 0.0)
+    return made
+
+
+def handle(at: Download, peer: str, event: protocol.Event, now: float = 0.0) -> list[object]:
+    return list(at.handle(peer, event, now, fast=True))
+
+
+def give(at: Download, peer: str, parts: list[bytes]) -> list[object]:
+    found: list[object] = []
+    for part, data in enumerate(parts):
+        found += handle(at, peer, protocol.MetadataReceived(part, data))
+    return found
+
+
+def test_all_parts_of_the_info_dictionary_are_asked_of_one_peer() -> None:
+    assert len(PARTS) > 1
+    at = started("a", "b")
+    asks = [download.AskMetadata("a", part) for part in range(len(PARTS))]
+    assert handle(at, "a", INTRODUCED) == asks
+    assert handle(at, "b", INTRODUCED) == []
+    assert give(at, "a", PARTS) == [download.Begin(INFO)]
+
+
+def test_parts_may_come_in_any_order_and_twice() -> None:
+    at = started("a")
+    handle(at, "a", INTRODUCED)
+    last = len(PARTS) - 1
+    assert handle(at, "a", protocol.MetadataReceived(last, PARTS[last])) == []
+    again = handle(at, "a", protocol.MetadataReceived(last, PARTS[last]))
+    assert again == [download.Unwanted("a")]
+    assert give(at, "a", PARTS[:-1])[-1] == download.Begin(INFO)
+
+
+def test_a_forged_info_dictionary_costs_the_connection_and_another_peer_is_asked() -> None:
+    at = started("liar", "good")
+    handle(at, "liar", INTRODUCED)
+    handle(at, "good", INTRODUCED)
+    drop, *asks = give(at, "liar", [bytes(len(part)) for part in PARTS])
+    assert isinstance(drop, download.Drop) and drop.peer == "liar" and drop.ban
+    assert asks == [download.AskMetadata("good", part) for part in range(len(PARTS))]
+
+
+def test_a_peer_that_takes_too_long_refuses_or_leaves_is_passed_over() -> None:
+    for how in ("late", "refuses", "leaves"):
+        at = started("slow", "good")
+        handle(at, "slow", INTRODUCED)
+        handle(at, "good", INTRODUCED)
+        if how == "late":
+            assert at.tick(METADATA_TIMEOUT - 1) == []
+            commands = at.tick(METADATA_TIMEOUT + 1)
+        elif how == "refuses":
+            commands = at.handle("slow", protocol.MetadataRejected(0), 1.0, fast=True)
+        else:
+            commands = at.leave("slow", 1.0)
+        assert commands[0] == download.AskMetadata("good", 0)
+        assert handle(at, "good", protocol.MetadataReceived(0, PARTS[0])) == []
+
+
+def test_parts_from_somebody_who_was_not_asked_count_against_it() -> None:
+    at = started("a", "b")
+    handle(at, "a", INTRODUCED)
+    assert give(at, "b", PARTS[:1]) == [download.Unwanted("b")]
+    block = Block(0, 0, BLOCK_SIZE)
+    assert handle(at, "b", protocol.Received(block, b"x")) == [download.Unwanted("b")]
+
+
+def test_interest_is_told_once_and_blocks_are_asked_for_after_unchoking() -> None:
+    at = started("a")
+    at.know(INFO, 0.0)
+    assert handle(at, "a", protocol.HasAll()) == [download.Interest("a", on=True)]
+    (ask,) = handle(at, "a", protocol.Choking(on=False))
+    assert isinstance(ask, download.Ask) and len(set(ask.blocks)) == len(ask.blocks)
+    at.tick(0.0)
+    keep, *_ = handle(at, "a", protocol.Received(ask.blocks[0], b"data"))
+    assert keep == download.Keep("a", ask.blocks[0], b"data")
+
+
+def test_a_verified_piece_is_told_and_the_last_one_finishes() -> None:
+    at = started("a")
+    at.know(INFO, 0.0)
+    handle(at, "a", protocol.HasAll())
+    queue = handle(at, "a", protocol.Choking(on=False))
+    finished = False
+    gained: set[int] = set()
+    while queue:
+        command = queue.pop()
+        match command:
+            case download.Ask(_, blocks):
+                for block in blocks:
+                    data = bytes(block.length)
+                    queue += handle(at, "a", protocol.Received(block, data))
+            case download.Check(piece):
+                assert not at.needs_digests(piece, ok=True)
+                queue += at.checked(piece, True, [], 0.0)
+            case download.Gained(piece):
+                gained.add(piece)
+            case download.Finished():
+                finished = True
+    assert finished and gained == set(range(INFO.count))
+
+
+def test_a_bad_piece_bans_its_only_sender() -> None:
+    at = started("a")
+    at.know(INFO, 0.0)
+    handle(at, "a", protocol.HasAll())
+    (ask,) = handle(at, "a", protocol.Choking(on=False))
+    assert isinstance(ask, download.Ask)
+    piece = ask.blocks[0].piece
+    for block in [block for block in ask.blocks if block.piece == piece]:
+        handle(at, "a", protocol.Received(block, b"bad"))
+    blocks = at.picker._layout.blocks_of(piece)
+    drop, *_ = at.checked(piece, False, [sha256(b"bad").digest()] * len(blocks), 0.0)
+    assert isinstance(drop, download.Drop) and drop.peer == "a" and drop.ban
