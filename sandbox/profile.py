@@ -37,11 +37,13 @@ class Share:
     """The part of the machine that one container may use.
 
     ``nano_cpus`` is CPU time per second in billionths (10**9 is one core); ``cpuset`` names the
-    cores in the kernel's notation ("0-3,8"); without it the container runs on any.
+    cores in the kernel's notation ("0-3,8"); without it the container runs on any. ``weight`` says
+    who goes first when all cores are busy: other programs of the machine have 1024.
     """
 
     nano_cpus: int = 10**9
     cpuset: str | None = None
+    weight: int = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,7 @@ def host_config(
         "MemorySwap": memory,
         "MemorySwappiness": 0,
         "NanoCpus": share.nano_cpus,
-        "CpuShares": 128,
+        "CpuShares": share.weight,
         "PidsLimit": PIDS,
         "Ulimits": ulimits(limits),
         "Tmpfs": tmpfs(limits),

@@ -26,7 +26,7 @@ DANGEROUS = """
 
 
 def test_every_line_of_the_profile_is_there() -> None:
-    host = host_config(LIMITS, Share(5 * 10**8, "1"), Path("/work/cell"), "runsc")
+    host = host_config(LIMITS, Share(5 * 10**8, "1", 512), Path("/work/cell"), "runsc")
     assert host["NetworkMode"] == "none"
     assert host["CapDrop"] == ["ALL"]
     assert host["ReadonlyRootfs"]
@@ -36,6 +36,7 @@ def test_every_line_of_the_profile_is_there() -> None:
     assert host["PidsLimit"] == 64
     assert host["LogConfig"]["Type"] == "none"
     assert (host["NanoCpus"], host["CpusetCpus"], host["Runtime"]) == (5 * 10**8, "1", "runsc")
+    assert host["CpuShares"] == 512
     assert all(mount["ReadOnly"] and mount["Type"] == "bind" for mount in host["Mounts"])
     assert {mount["Target"] for mount in host["Mounts"]} == {"/in", "/job"}
     assert "Devices" not in host
