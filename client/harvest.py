@@ -13,7 +13,7 @@ from client.result_folder import ResultFolder
 from client.seeding import swarming
 from client.tracker_api import TrackerApi, TrackerError
 from client.views import UnitView
-from workunits.errors import UnavailableError
+from workunits.errors import MalformedError, UnavailableError
 from workunits.manifest import SignedManifest
 from workunits.parameters import NamedBlob
 
@@ -42,7 +42,21 @@ class Harvest:
     _elsewhere: list[Piece] = field(default_factory=list)
 
     async def run(self, advance: Callable[[], None]) -> None:
-        """Fetch everything that is not here, then write the table."""
+        """Fetch everything that is not here, then write the table.
+
+        What nobody has now is in ``missing``. Raises ``MalformedError`` when the tracker or a
+        peer gives what the signed manifest or a hash does not allow, ``ForeignFileError`` when
+        something is in the way, and what ``TrackerApi`` raises.
+        """
+        try:
+            await self._ask_tracker(advance)
+            if self._elsewhere:
+                await self._ask_peers()
+        except BaseExceptionGroup as group:
+            raise _first(group) from group
+        self.folder.write_table(self.rows)
+
+    async def _ask_tracker(self, advance: Callable[[], None]) -> None:
         work: asyncio.Queue[Piece | None] = asyncio.Queue(4 * AT_ONCE)
         async with asyncio.TaskGroup() as group:
             for _ in range(AT_ONCE):
@@ -54,20 +68,31 @@ class Harvest:
                 advance()
             for _ in range(AT_ONCE):
                 await work.put(None)
-        if self._elsewhere:
-            await self._ask_peers()
-        self.folder.write_table(self.rows)
 
     async def _units(self) -> AsyncIterator[UnitView]:
+        last = -1
         async for unit in self.tracker.units(self.signed.id):
-            if unit.index >= self.signed.manifest.units:
-                continue
+            if not last < unit.index < self.signed.manifest.units:
+                raise MalformedError(f"the tracker lists unit {unit.index} after unit {last}")
+            last = unit.index
+            self._check(unit)
             if unit.state == "accepted":
                 self.accepted += 1
                 yield unit
             elif unit.state == "failed":
                 self.failed += 1
                 yield unit
+
+    def _check(self, unit: UnitView) -> None:
+        """Refuse a result that the signed manifest does not allow."""
+        outputs = unit.result.outputs if unit.result else ()
+        names = [output.name for output in outputs]
+        size = sum(output.ref.length for output in outputs)
+        declared = self.signed.manifest.outputs
+        if len(set(names)) < len(names) or not set(names) <= set(declared):
+            raise MalformedError(f"unit {unit.index} has outputs that the job does not declare")
+        if size > self.signed.manifest.limits.output_bytes:
+            raise MalformedError(f"unit {unit.index} has more output than the job allows")
 
     def _row(self, unit: UnitView) -> dict[str, Any]:
         # The signed manifest says what the parameters are; the tracker need not be believed.
@@ -132,3 +157,11 @@ class Harvest:
         await asyncio.to_thread(shutil.copyfile, path, self.folder.part(*piece))
         await asyncio.to_thread(self.folder.keep, *piece)
         self.present += 1
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """What went wrong first."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

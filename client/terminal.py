@@ -57,7 +57,8 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None
             text.rjust(width) if number_like else text.ljust(width)
             for text, width, number_like in zip(line, widths, right, strict=True)
         ]
-        click.echo(click.style("  ".join(parts).rstrip(), bold=number == 0))
+        text = "  ".join(parts).rstrip()
+        click.echo(text if number else click.style(text, bold=True))
 
 
 def show_facts(facts: Mapping[str, object]) -> None:

@@ -34,14 +34,17 @@ async def results(call: Invocation, job: str, folder: Path, watch: bool) -> None
     DIR/<unit>/<output> are the files, DIR/results.jsonl lists units with their parameters. Run
     it again to fetch what has been accepted since, or what was not to be had before.
     """
+    from client.commands.watch import UnfinishedError, follow
     from client.harvest import Harvest
 
+    unfinished: UnfinishedError | None = None
     async with call.tracker() as tracker:
         view = await tracker.find_job(job)
         if watch and view.active:
-            from client.commands.watch import follow
-
-            await follow(call, tracker, view.id)
+            try:
+                await follow(call, tracker, view.id)
+            except UnfinishedError as error:
+                unfinished = error  # what was accepted is wanted all the same
             view = await tracker.job(view.id)
         signed = await tracker.manifest(view.id)
         harvest = Harvest(tracker, signed, ResultFolder(folder, signed), call.config, call.note)
@@ -72,6 +75,8 @@ async def results(call: Invocation, job: str, folder: Path, watch: bool) -> None
             f"{harvest.missing[0]}{' and more' if harvest.missing[1:] else ''}",
             hint="Run the command again when the peers that hold them are back.",
         )
+    if unfinished:
+        raise unfinished
 
 
 @contextmanager

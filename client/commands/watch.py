@@ -122,7 +122,8 @@ def summary(view: "JobView") -> str:
     parts = [(counts.accepted, "accepted"), (counts.computing, "computing")]
     parts += [(counts.revealing, "revealing"), (counts.failed, "failed")]
     parts += [(counts.cancelled, "cancelled"), (view.wrong, "wrong answers")]
-    return ", ".join(f"{count:,} {name}" for count, name in parts if count) or "not begun"
+    text = ", ".join(f"{count:,} {name}" for count, name in parts if count) or "not begun"
+    return f"{text}; {view.reason}" if view.active and view.reason else text
 
 
 def _bar(console: Any) -> Any:

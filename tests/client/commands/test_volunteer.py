@@ -1,9 +1,11 @@
 """A volunteer, as the command runs it, computes a job; watch and results show what came of it."""
 
 import asyncio
+import hashlib
 import json
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -93,7 +95,10 @@ async def test_results_are_resumed_and_foreign_files_are_left_alone(
     job = await submit(rich_shell)
     out = tmp_path / "out"
     async with volunteering(rich_shell, tmp_path / "volunteer", square):
-        assert (await rich_shell.arun("results", job, out, "--watch")).status == 1
+        said = await rich_shell.arun("results", job, out, "--watch")
+        assert said.status == 1
+        assert "1 failed" in said.err
+        assert (out / "0" / "out").read_text() == "4\n"
     assert (await rich_shell.arun("results", job, out)).status == 0
     assert (out / "0" / "out").read_text() == "4\n"
     (out / "0" / "out").unlink()
@@ -197,3 +202,29 @@ def test_sizes_are_read_and_the_machine_is_measured() -> None:
     assert Size().convert(5, None, None) == 5
     assert usable_cpus() >= 1
     assert usable_memory() > 1 << 20
+
+
+async def test_a_large_input_comes_from_whoever_seeds_it(rich_shell: Shell, tmp_path: Path) -> None:
+    content = os.urandom(3 << 20)
+
+    async def measure(stage: Stage) -> Played:
+        text = hashlib.sha256((stage.inputs / "large.bin").read_bytes()).hexdigest()
+        (stage.out / "out").write_text(text)
+        return Played()
+
+    text = BARE.replace("[2, 3, 4]", "[1]") + '[inputs]\n"large.bin" = "large.bin"\n'
+    job_file = rich_shell.job_file(text)
+    (job_file.parent / "large.bin").write_bytes(content)
+    job = await submit(rich_shell, text)
+    environment = {"SWARM_HOME": str(rich_shell.home), "SWARM_TRACKER": rich_shell.tracker}
+    seeder = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "openswarm.cli", "seed", str(job_file), env=os.environ | environment
+    )
+    try:
+        async with volunteering(rich_shell, tmp_path / "volunteer", measure):
+            assert (await rich_shell.arun("watch", job)).status == 0
+    finally:
+        seeder.send_signal(signal.SIGINT)
+        assert await seeder.wait() == 130
+    assert (await rich_shell.arun("results", job, tmp_path / "out")).status == 0
+    assert (tmp_path / "out" / "0" / "out").read_text() == hashlib.sha256(content).hexdigest()
