@@ -1,14 +1,24 @@
 """What the documentation says of the code is what the code says."""
 
+import ast
 import re
 
 import pytest
 
+from client.peers import swarm, torrent, upload, webrtc
+from client.peers.protocol import MAX_BLOCK
 from tests.docs import render
-from tests.docs.pages import page
+from tests.docs.pages import ROOT, page
 from tests.docs.vectors import vectors
-from tracker.work import table
+from tracker import sessions
+from tracker.announce import signalling, swarms
+from tracker.work import floor, table
+from validators.policies import WRONG_BEFORE_BAN
+from workunits.manifest import MAX_NUMERIC_OUTPUT
+from workunits.results import INLINE_LIMIT
 from workunits.signing import Domain
+from workunits.statements import MAX_AGE
+from workunits.wire.work import MAX_HOLD
 
 
 @pytest.mark.parametrize("name", render.PARTS)
@@ -68,6 +78,43 @@ def test_every_statement_and_error_code_is_in_the_protocol() -> None:
     codes = {kind.code for kind in errors._STATUS} - {"remote"}
     for name in (*statements._TYPES, *codes):
         assert f"`{name}`" in text, name
+
+
+def test_the_environment_of_a_unit_is_in_the_protocol() -> None:
+    source = (ROOT / "sandbox" / "harness.py").read_text(encoding="utf-8")
+    found = next(
+        node.value
+        for node in ast.parse(source).body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "ENVIRONMENT"
+    )
+    pairs = " ".join(f"{key}={value}" for key, value in ast.literal_eval(found).items())
+    assert f"`{pairs}`" in page("docs/protocol.md").text
+
+
+@pytest.mark.parametrize(
+    "phrase",
+    [
+        f"{swarms.Limits().address_ttl / 60:g} minutes (HTTP)",
+        f"{swarms.Limits().socket_ttl / 60:g} minutes (WebSocket)",
+        f"within {signalling.OFFER_TTL:g} seconds",
+        f"has {sessions.HELLO_SECONDS:g} seconds for `hello`",
+        f"leaves {sessions.MAX_QUEUED:,} frames unread",
+        f"kept for {floor.Patience().away:g} seconds",
+        f"`{floor.Patience().lease:g} + wall x ceil(",
+        f"After {WRONG_BEFORE_BAN} wrong results",
+        f"at most {INLINE_LIMIT:,} bytes (`exact`) or {MAX_NUMERIC_OUTPUT:,} bytes (`numeric`)",
+        f"The time may be {MAX_AGE} seconds off",
+        f"`hold` 0 to {MAX_HOLD:,}",
+        f"at most {MAX_BLOCK // 1024} KiB are served",
+        f"in turns of {upload.ROTATION:g} seconds",
+        f"after {torrent.KEEPALIVE:g} seconds of silence",
+        f"silent for {torrent.SILENCE_TIMEOUT:g} seconds",
+        f"delivered anything for {swarm.GRACE:g} seconds",
+        f"label `{webrtc.LABEL}`",
+    ],
+)
+def test_a_number_in_the_prose_is_the_one_in_the_code(phrase: str) -> None:
+    assert phrase in page("docs/protocol.md").text
 
 
 class _Nothing:
