@@ -1,0 +1,325 @@
+"""The desk under random peers, random time, random crashes: what must hold, always holds."""
+
+from collections import Counter
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
+
+from tests.tracker.work.world import PATIENCE, SECRET, SUBMITTER, Actor, World, manifest
+from tracker.ledger import escrow_account
+from tracker.rows import ExecutionRow, JobRow, UnitRow
+from tracker.work.state import Job, JobState
+from tracker.work.table import EXECUTION, HIDDEN, UNIT, Doing, Stage
+from workunits.canonical import decode
+from workunits.errors import RefusedError
+from workunits.manifest import Comparator, Comparison, Policy
+
+COMPARATORS = (Comparator(), Comparator(Comparison.NUMERIC, 1e-6, 0.0))
+KINDS = ("honest", "honest", "honest", "liar", "copycat", "silent")
+ENDED = {state.value for state in Doing if not any(one is state for one, _ in EXECUTION)}
+OVER = {stage.value for stage in Stage if not any(one is stage for one, _ in UNIT)}
+
+
+class Swarm(RuleBasedStateMachine):
+    """Any number of things happens in any order. After each, the invariants hold."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World()
+        self.kinds: dict[Actor, str] = {}
+        self.jobs = 0
+        self.seen = 0
+        self.ends: dict[tuple[object, ...], str] = {}
+
+    @initialize()
+    def start(self) -> None:
+        """Somebody is there from the start."""
+        self.world.submit(manifest(3))
+        for at, kind in enumerate(KINDS):
+            actor = self.world.actor(
+                f"{kind}{at}", owner="rich" * (at < 2), validator=bool(at % 2), connect=False
+            )
+            self.kinds[actor] = kind
+
+    actors = st.integers(0, len(KINDS) - 1)
+
+    def pick(self, at: int) -> Actor:
+        return list(self.kinds)[at]
+
+    @rule(
+        units=st.integers(1, 6),
+        policy=st.sampled_from(Policy),
+        comparator=st.sampled_from(COMPARATORS),
+        price=st.integers(0, 3),
+    )
+    def submit(self, units: int, policy: Policy, comparator: Comparator, price: int) -> None:
+        """A job comes."""
+        self.jobs += 1
+        self.world.submit(
+            manifest(units, policy=policy, comparator=comparator, price=price, nonce=self.jobs)
+        )
+
+    @precondition(lambda self: self.world.desk.jobs)
+    @rule(at=st.integers(0, 100))
+    def cancel(self, at: int) -> None:
+        """A live job is cancelled."""
+        jobs = list(self.world.desk.jobs.values())
+        self.world.cancel(jobs[at % len(jobs)])
+
+    @rule(at=actors, hold=st.integers(0, 6))
+    def connect(self, at: int, hold: int) -> None:
+        """An actor connects, perhaps while an older session of it stands."""
+        try:
+            self.pick(at).connect(hold=hold)
+        except RefusedError:
+            assert self.world.desk.peers[self.pick(at).key].banned
+
+    @rule(at=actors)
+    def disconnect(self, at: int) -> None:
+        """An actor's connection breaks."""
+        if self.pick(at).connected:
+            self.pick(at).disconnect()
+
+    @rule(at=actors, hold=st.integers(0, 6))
+    def want(self, at: int, hold: int) -> None:
+        """An actor asks for more, or for less."""
+        if self.pick(at).connected:
+            self.pick(at).want(hold)
+
+    @rule(at=actors, share=st.integers(1, 3))
+    def commit(self, at: int, share: int) -> None:
+        """An actor commits to some of what it holds."""
+        if self.pick(at).connected:
+            self.work(self.pick(at), share)
+
+    def work(self, actor: Actor, share: int = 1) -> None:
+        kind = self.kinds[actor]
+        tokens = sorted(actor.leases)[::share]
+        if kind == "copycat":
+            honest = next(each for each, of in self.kinds.items() if of == "honest")
+            actor.commit(tokens=tokens, sealer=honest.key)
+        else:
+            actor.commit("wrong" if kind == "liar" else "right", tokens=tokens)
+
+    @rule(at=actors)
+    def reveal(self, at: int) -> None:
+        """An actor shows what it was asked for, unless it is the silent one."""
+        actor = self.pick(at)
+        if actor.connected and self.kinds[actor] != "silent":
+            actor.reveal()
+
+    @rule(at=actors, count=st.integers(0, 3))
+    def release(self, at: int, count: int) -> None:
+        """An actor gives back leases, and says that it lost a result."""
+        actor = self.pick(at)
+        if actor.connected:
+            actor.release(sorted(actor.leases)[:count] + sorted(actor.asked)[:1])
+            actor.asked = actor.asked[1:]
+
+    @rule(seconds=st.sampled_from([0.0, 1.0, PATIENCE.away, PATIENCE.reveal, 200.0, 400.0]))
+    def tick(self, seconds: float) -> None:
+        """Time passes."""
+        self.world.tick(seconds)
+
+    @rule()
+    def restart(self) -> None:
+        """The tracker restarts, and is what it was."""
+        before = picture(self.world)
+        self.world.restart()
+        assert picture(self.world) == before
+
+    @rule(at=actors)
+    def crash(self, at: int) -> None:
+        """The tracker dies after it decided and before it wrote: as if it had not been asked."""
+        actor = self.pick(at)
+        before = picture(self.world)
+        if actor.connected:
+            self.world.desk.want(actor.key, 6, self.world.now)
+            for job in list(self.world.desk.jobs.values()):
+                tokens = [token for token, unit in actor.leases.items() if unit.job == job.id]
+                batch = actor.commits("right", tokens, actor.key)
+                self.world.desk.commit(actor.key, job.id, batch, self.world.now)
+        self.world.desk.take()
+        self.world.restart()
+        assert picture(self.world) == before
+
+    @invariant()
+    def books_balance(self) -> None:
+        """Every credit is somewhere, and every job's escrow is paid, held or returned."""
+        book = self.world.desk.book
+        assert book.total() == 0
+        for name, account in book.accounts.items():
+            assert account.balance >= 0 or name == b"mint"
+        for job in self.world.desk.jobs.values():
+            assert job.paid + book.escrowed(job.id) == job.manifest.escrow
+        for row in self.world.table.values():
+            if isinstance(row, JobRow) and row.state != JobState.ACTIVE:
+                job = self.world.submitted[row.id]  # type: ignore[index]
+                assert row.paid + row.returned == job.manifest.escrow
+                assert book.balance(escrow_account(job.id)) == 0
+
+    @invariant()
+    def no_unit_is_lost(self) -> None:
+        """Accepted, failed, in flight or fresh: a unit is always one of these."""
+        for job in self.world.desk.jobs.values():
+            fresh = job.manifest.units - job.cursor
+            assert job.accepted + job.failed + len(job.units) + fresh == job.manifest.units
+            assert not job.done
+            for unit in job.units.values():
+                check_unit(self.world, job, unit.index)
+
+    @invariant()
+    def leases_are_counted(self) -> None:
+        """Peers and the floor know the same executions, and nobody holds too much."""
+        floor = self.world.desk.floor
+        live = {token for peer in floor.peers.values() for token in peer.live}
+        assert live == set(floor.executions)
+        for peer in floor.peers.values():
+            doing = [each.doing for each in peer.live.values()]
+            assert peer.leased == doing.count(Doing.LEASED)
+            assert not (peer.banned and peer.live)
+
+    @invariant()
+    def nobody_is_paid_twice(self) -> None:
+        """One award a unit, each winner once, and only to those who were right."""
+        awards: Counter[tuple[bytes, int]] = Counter()
+        for row in self.world.entries():
+            entry: Any = decode(row.entry, limit=100_000)
+            if entry[b"t"] == b"award":
+                (source,) = {move[0] for move in entry[b"moves"]}
+                awards[source, entry[b"index"]] += 1
+                winners = [move[1] for move in entry[b"moves"]]
+                assert len(winners) == len(set(winners))
+        assert not [key for key, count in awards.items() if count > 1]
+        for actor, kind in self.kinds.items():
+            if kind in {"copycat", "silent"}:
+                assert self.world.balance(actor) == 0
+            if kind == "liar":
+                assert self.world.desk.peers.get(actor.key) is None or (
+                    self.world.balance(actor) == 0 or self.trusted_paid(actor)
+                )
+
+    def trusted_paid(self, actor: Actor) -> bool:
+        """Whether a liar was paid by jobs that chose to trust it, and by no other."""
+        for row in self.world.table.values():
+            if isinstance(row, ExecutionRow) and row.peer == actor.key and row.doing == "right":
+                job = self.world.submitted[row.job]  # type: ignore[index]
+                assert job.manifest.policy is Policy.TRUSTED
+        return True
+
+    @invariant()
+    def what_ended_stays_ended(self) -> None:
+        """An end state of an execution or a unit is never left."""
+        for row in self.world.table.values():
+            if isinstance(row, ExecutionRow) and row.doing in ENDED:
+                assert self.ends.setdefault(("execution", row.token), row.doing) == row.doing
+            if isinstance(row, UnitRow) and row.stage in OVER:
+                assert self.ends.setdefault((row.job, row.idx), row.stage) == row.stage
+
+    @invariant()
+    def no_result_is_ever_sent(self) -> None:
+        """The tracker never shows a peer another's result."""
+        for frame in self.world.frames[self.seen :]:
+            assert SECRET not in frame
+        self.seen = len(self.world.frames)
+
+    def teardown(self) -> None:
+        """With honest peers and time enough every job ends, and the money is where it belongs."""
+        world = self.world
+        helpers = [world.actor(f"helper{at}", validator=at > 1) for at in range(4)]
+        for helper in helpers:
+            self.kinds[helper] = "honest"
+        for _ in range(60):
+            if not world.desk.jobs:
+                break
+            world.tick(PATIENCE.reveal + 1)
+            for actor in [each for each in self.kinds if each.connected]:
+                self.work(actor)
+            for actor in [each for each in self.kinds if each.connected]:
+                if self.kinds[actor] != "silent":
+                    actor.reveal()
+        assert not world.desk.jobs
+        self.books_balance()
+        self.nobody_is_paid_twice()
+        accounts = world.desk.book.accounts
+        assert sum(each.balance for name, each in accounts.items() if name != b"mint") == 10**9
+        assert accounts[SUBMITTER.key].spent == sum(each.earned for each in accounts.values())
+
+
+def check_unit(world: World, job: Job, index: int) -> None:
+    unit = job.units[index]
+    assert len(unit.leased) <= 1
+    live = (*unit.leased, *unit.committed)
+    assert all(world.desk.floor.executions[each.token] is each for each in live)
+    peers = [each.peer.key for each in live]
+    assert len(peers) == len(set(peers))
+    owners = [each.owner for each in world.executions(job, index) if each.commitment]
+    assert len(owners) == len(set(owners)), "two peers of one owner checked each other"
+    assert all(each.doing is not Doing.LEASED for each in unit.committed)
+    match unit.stage:
+        case Stage.OPEN:
+            assert not live
+            assert index in job.redo
+        case Stage.COMPUTING:
+            assert live or unit.drawn
+            assert unit.leased or unit.drawn or index in job.waiting
+        case Stage.REVEALING:
+            assert not unit.leased
+            assert any(each.doing is Doing.ASKED for each in unit.committed)
+        case _:
+            raise AssertionError(f"{unit.stage} is over, and still on the desk")
+
+
+def picture(world: World) -> dict[str, object]:
+    """Everything of a desk that must survive a restart."""
+    floor, book = world.desk.floor, world.desk.book
+    jobs = {
+        job.id: (
+            *(job.cursor, job.accepted, job.failed, job.executions, job.wrong, job.paid),
+            sorted(job.redo),
+            {
+                unit.index: (
+                    *(unit.stage, unit.attempts, frozenset(unit.owners)),
+                    [each.token for each in unit.leased],
+                    [(each.token, each.doing, each.commitment) for each in unit.committed],
+                    [each.finding and each.finding.contents for each in unit.committed],
+                )
+                for unit in job.units.values()
+            },
+        )
+        for job in floor.jobs.values()
+    }
+    peers = {
+        peer.key: (
+            *(peer.owner, peer.right, peer.wrong, peer.withheld, peer.banned, peer.leased),
+            sorted(token for token, each in peer.live.items() if each.doing in HIDDEN),
+        )
+        for peer in floor.peers.values()
+    }
+    accounts = {
+        name: (account.balance, account.earned, account.spent)
+        for name, account in book.accounts.items()
+    }
+    return {
+        "jobs": jobs,
+        "peers": peers,
+        "accounts": accounts,
+        "head": (book.entries, book.head),
+    }
+
+
+TestSwarm = Swarm.TestCase
+TestSwarm.settings = settings(
+    max_examples=60,
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)

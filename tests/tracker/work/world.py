@@ -1,0 +1,325 @@
+"""A small world around the desk: actors with inboxes, a clock, and a store that can be reopened."""
+
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cache
+from hashlib import sha256
+from io import BytesIO
+from pathlib import Path
+
+from tracker.ledger import Book
+from tracker.rows import TABLES, EntryRow, ExecutionRow, Row, UnitRow
+from tracker.store.reader import Reader, Snapshot
+from tracker.store.writer import Writer
+from tracker.work.desk import Desk
+from tracker.work.floor import Patience
+from tracker.work.restore import restore
+from tracker.work.state import Job
+from tracker.work.table import HIDDEN, Doing
+from workunits.ids import JobId, LeaseToken, PeerKey, UnitId
+from workunits.manifest import (
+    Comparator,
+    Limits,
+    Manifest,
+    Policy,
+    Program,
+    SignedManifest,
+)
+from workunits.metainfo import hash_stream
+from workunits.parameters import NamedBlob, Range, Sweep
+from workunits.results import Ending, Result, commitment, seal
+from workunits.signing import Identity
+from workunits.wire import work
+from workunits.wire.work import (
+    MAX_BATCH,
+    Commit,
+    Committed,
+    Failure,
+    FromTracker,
+    JobOffer,
+    Leases,
+    Offerings,
+    Reveal,
+    Revealed,
+    RevealRequest,
+    Revoked,
+)
+
+IMAGE = "sha256:" + "a" * 64
+SUBMITTER = Identity.from_seed(b"s" * 32)
+SECRET = b"secret"
+"""Every output starts with this, so that a frame which shows one is found."""
+
+WALL = 10
+PATIENCE = Patience(away=30.0, reveal=60.0, draw=300.0, lease=60.0)
+
+
+def manifest(
+    units: int = 1,
+    *,
+    policy: Policy = Policy.PAIR,
+    comparator: Comparator | None = None,
+    price: int = 2,
+    nonce: int = 0,
+) -> Manifest:
+    """A job of ``units`` units."""
+    return Manifest(
+        submitter=SUBMITTER.key,
+        name="job",
+        program=Program(IMAGE, ("run", "{p}")),
+        parameters=Sweep((Range("p", 0, 1, units),)),
+        inputs=(),
+        outputs=("out.txt",),
+        limits=Limits(WALL, WALL, 32 << 20, 100_000),
+        price=price,
+        policy=policy,
+        comparator=comparator or Comparator(),
+        nonce=nonce.to_bytes(16, "big"),
+    )
+
+
+@cache
+def blob(content: bytes, name: str = "out.txt") -> NamedBlob:
+    """A named blob of ``content``, hashed for real."""
+    return NamedBlob(name, hash_stream(BytesIO(content), len(content)).info.ref)
+
+
+@cache
+def outcome(index: int, answer: str = "right") -> Reveal:
+    """The result that says ``answer`` about a unit; the token is filled in later.
+
+    ``fail`` is a program that fails, a number is a numeric output.
+    """
+    if answer == "fail":
+        return Reveal(LeaseToken(0), Result(Ending.EXITED, 1, ()).encode())
+    content = f"{SECRET.decode()} {answer if answer[0].isdigit() else answer + str(index)}"
+    out = content.encode()
+    return Reveal(LeaseToken(0), Result(Ending.EXITED, 0, (blob(out),)).encode(), (out,))
+
+
+@dataclass(eq=False)
+class Actor:
+    """A peer as the tests see it: what it was told, and what it answers."""
+
+    world: "World"
+    key: PeerKey
+    owner: PeerKey
+    validator: bool = False
+    session: int = 0
+    connected: bool = False
+    leases: dict[LeaseToken, UnitId] = field(default_factory=dict)
+    results: dict[LeaseToken, Reveal] = field(default_factory=dict)
+    acked: set[LeaseToken] = field(default_factory=set)
+    asked: list[LeaseToken] = field(default_factory=list)
+    revealed: set[LeaseToken] = field(default_factory=set)
+    revoked: dict[LeaseToken, str] = field(default_factory=dict)
+    failures: list[Failure] = field(default_factory=list)
+    jobs: list[JobOffer] = field(default_factory=list)
+    seconds: int = 0
+
+    def connect(
+        self, *, hold: int = 100, images: tuple[str, ...] = (IMAGE,), cores: int = 1
+    ) -> "Actor":
+        """Connect and be welcomed."""
+        desk = self.world.desk
+        offerings = Offerings(self.validator, cores, 1 << 30, images, "actor")
+        peer = desk.connect(self.key, self.owner, offerings, self.world.now)
+        self.session, self.connected = peer.session, True
+        held = [each for each in peer.live.values() if each.doing is Doing.LEASED]
+        hidden = {each.token for each in peer.live.values() if each.doing in HIDDEN}
+        self.leases = {each.token: each.unit.id for each in held}
+        self.acked &= hidden
+        self.asked = []
+        desk.catch_up(peer, self.world.now)
+        self.world.pump()
+        if hold:
+            self.want(hold)
+        return self
+
+    def disconnect(self) -> None:
+        """Lose the connection."""
+        self.connected = False
+        self.world.desk.disconnect(self.key, self.session, self.world.now)
+        self.world.pump()
+
+    def want(self, hold: int) -> None:
+        """Ask for leases."""
+        self.world.desk.want(self.key, hold, self.world.now)
+        self.world.pump()
+
+    def commits(self, answer: str, tokens: Iterable[LeaseToken], sealer: PeerKey) -> list[Commit]:
+        """Make commits that say ``answer``, sealed by ``sealer``."""
+        made = []
+        for token in tokens:
+            unit = self.leases[token]
+            result = outcome(unit.index, answer)
+            self.results[token] = Reveal(token, result.result, result.contents)
+            digest = Result.digest_of(result.result)
+            made.append(
+                Commit(unit.index, token, commitment(unit, digest), seal(sealer, unit, digest))
+            )
+        return made
+
+    def commit(
+        self,
+        answer: str = "right",
+        *,
+        tokens: Iterable[LeaseToken] | None = None,
+        sealer: PeerKey | None = None,
+    ) -> list[LeaseToken]:
+        """Commit to ``answer`` for ``tokens``, or for everything that is leased."""
+        tokens = list(self.leases if tokens is None else tokens)
+        by_job: dict[JobId, list[LeaseToken]] = {}
+        for token in tokens:
+            by_job.setdefault(self.leases[token].job, []).append(token)
+        for job, some in by_job.items():
+            for at in range(0, len(some), MAX_BATCH):
+                batch = self.commits(answer, some[at : at + MAX_BATCH], sealer or self.key)
+                self.world.desk.commit(self.key, job, batch, self.world.now)
+                self.world.pump()
+        self.world.pump()
+        return tokens
+
+    def reveal(self, change: Callable[[Reveal], Reveal] = lambda reveal: reveal) -> None:
+        """Show everything that was asked for."""
+        asked, self.asked = self.asked, []
+        shown = [change(self.results[token]) for token in asked]
+        self.world.desk.reveal(self.key, shown, self.world.now)
+        self.world.pump()
+
+    def release(self, tokens: Iterable[LeaseToken] | None = None) -> None:
+        """Give leases back."""
+        given = list(self.leases if tokens is None else tokens)
+        for token in given:
+            self.leases.pop(token, None)
+        self.world.desk.release(self.key, given, self.world.now)
+        self.world.pump()
+
+    def hear(self, message: FromTracker) -> None:
+        """Take a message of the tracker."""
+        match message:
+            case JobOffer():
+                self.jobs.append(message)
+            case Leases():
+                self.seconds = message.seconds
+                for lease in message.leases:
+                    assert lease.token not in self.leases, "one lease was handed out twice"
+                    self.leases[lease.token] = UnitId(message.job, lease.index)
+            case Committed():
+                self.acked |= set(message.tokens)
+                for token in message.tokens:
+                    self.leases.pop(token, None)
+            case RevealRequest():
+                assert set(message.tokens) <= self.acked, "asked for what was never acknowledged"
+                self.asked += [token for token in message.tokens if token not in self.asked]
+            case Revealed():
+                self.revealed |= set(message.tokens)
+                self.acked -= set(message.tokens)
+            case Revoked():
+                for token in message.tokens:
+                    self.leases.pop(token, None)
+                    self.revoked[token] = message.reason
+                self.asked = [token for token in self.asked if token not in message.tokens]
+            case Failure():
+                self.failures.append(message)
+
+
+class World:
+    """A desk, its actors, its clock, and every row that it ever asked to keep."""
+
+    def __init__(self, *, credit: int = 10**9) -> None:
+        self.now = 1000.0
+        self.desk = Desk(Book(), PATIENCE)
+        self.actors: dict[PeerKey, Actor] = {}
+        self.rows: list[Row] = []
+        self.table: dict[tuple[object, ...], Row] = {}
+        self.frames: list[bytes] = []
+        self.submitted: dict[JobId, Job] = {}
+        if credit:
+            self.desk.book.mint(SUBMITTER.key, credit, b"m" * 32)
+        self.pump()
+
+    def actor(
+        self, name: str, *, owner: str = "", validator: bool = False, connect: bool = True
+    ) -> Actor:
+        """An actor with a key made from its name, connected."""
+        key = PeerKey(sha256(name.encode()).digest())
+        whose = PeerKey(sha256((owner or name).encode()).digest())
+        actor = self.actors[key] = Actor(self, key, whose, validator)
+        return actor.connect() if connect else actor
+
+    def submit(self, job: Manifest) -> Job:
+        """Submit a job."""
+        made = self.desk.submit(SignedManifest.sign(job, SUBMITTER), self.now, wall=self.now)
+        self.submitted[made.id] = made
+        self.pump()
+        return made
+
+    def cancel(self, job: Job) -> None:
+        """Cancel a job."""
+        self.desk.cancel(job, self.now)
+        self.pump()
+
+    def tick(self, seconds: float = 0.0) -> None:
+        """Let time pass."""
+        self.now += seconds
+        self.desk.tick(self.now)
+        self.pump()
+
+    def pump(self) -> None:
+        """Keep the rows, then deliver the messages."""
+        effects = self.desk.take()
+        for row in effects.rows:
+            self.rows.append(row)
+            self.table[type(row), *row[: TABLES[type(row)].keys]] = row
+        for key, message in effects.sends:
+            frame = work.encode(message)
+            self.frames.append(frame)
+            actor = self.actors[key]
+            if actor.connected:
+                actor.hear(work.parse_from_tracker(frame))
+
+    def unit(self, job: Job, index: int = 0) -> UnitRow:
+        """The kept row of a unit."""
+        row = self.table[UnitRow, job.id, index]
+        assert isinstance(row, UnitRow)
+        return row
+
+    def executions(self, job: Job, index: int = 0) -> list[ExecutionRow]:
+        """The kept rows of a unit's executions, oldest first."""
+        rows = [row for row in self.table.values() if isinstance(row, ExecutionRow)]
+        return sorted(row for row in rows if (row.job, row.idx) == (job.id, index))
+
+    def entries(self) -> list[EntryRow]:
+        """Every ledger entry."""
+        return [row for row in self.table.values() if isinstance(row, EntryRow)]
+
+    def balance(self, actor: Actor) -> int:
+        """What an actor has."""
+        return self.desk.book.balance(actor.key)
+
+    def snapshot(self) -> Snapshot:
+        """What a reader finds in a real database that holds every row."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "tracker.sqlite"
+            problems: list[Exception] = []
+            writer = Writer(path, lambda _: None, problems.append)
+            writer.start()
+            writer.write(list(self.rows))
+            writer.stop()
+            assert not problems
+            reader = Reader(path)
+            try:
+                return reader.snapshot()
+            finally:
+                reader.close()
+
+    def restart(self) -> None:
+        """Stop the tracker, and start one on what was kept. Everybody has to come back."""
+        self.now += 5
+        for actor in self.actors.values():
+            actor.connected = False
+        self.desk = restore(self.snapshot(), self.now, PATIENCE)
+        self.submitted |= self.desk.jobs
+        self.pump()

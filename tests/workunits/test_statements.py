@@ -1,0 +1,109 @@
+"""Signed statements: what a person asks for over REST."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.workunits.strategies import hashes, keys
+from workunits.canonical import decode, encode
+from workunits.errors import LimitError, MalformedError, RemoteError, SignatureError
+from workunits.ids import JobId, PeerKey
+from workunits.signing import Domain, Identity
+from workunits.statements import (
+    MAX_AMOUNT,
+    MAX_STATEMENT,
+    Cancel,
+    Claim,
+    Grant,
+    Statement,
+    Upload,
+)
+
+AUTHOR = Identity.from_seed(b"a" * 32)
+claims: st.SearchStrategy[Claim] = st.one_of(
+    st.builds(Grant, keys, st.integers(1, MAX_AMOUNT)),
+    st.builds(Cancel, hashes.map(JobId)),
+    st.builds(Upload, hashes, st.integers(0, 2**40)),
+)
+
+
+def sign(claim: Claim, time: int = 1000) -> Statement:
+    return Statement.sign(AUTHOR, claim, time=time, nonce=b"n" * 16)
+
+
+@given(claims, st.integers(0, 2**40))
+def test_a_statement_round_trips(claim: Claim, time: int) -> None:
+    statement = sign(claim, time)
+    again = Statement.parse(statement.encode())
+    assert again == statement
+    assert (again.author, again.time, again.claim) == (AUTHOR.key, time, claim)
+    assert again.id == statement.id
+
+
+@given(claims, st.data())
+def test_a_mutated_statement_is_refused_with_a_remote_error(
+    claim: Claim, data: st.DataObject
+) -> None:
+    raw = bytearray(sign(claim).encode())
+    at = data.draw(st.integers(0, len(raw) - 1))
+    raw[at] ^= data.draw(st.integers(1, 255))
+    with pytest.raises(RemoteError):
+        Statement.parse(bytes(raw))
+
+
+@given(st.binary(max_size=80))
+def test_arbitrary_bytes_are_no_statement(raw: bytes) -> None:
+    with pytest.raises(RemoteError):
+        Statement.parse(raw)
+
+
+def envelope(**changes: object) -> bytes:
+    inner = decode(sign(Grant(PeerKey(b"k" * 32), 5)).raw, limit=MAX_STATEMENT)
+    assert isinstance(inner, dict)
+    raw = encode(inner | {key.encode(): change for key, change in changes.items()})
+    return encode({"signature": AUTHOR.sign(Domain.STATEMENT, raw), "statement": raw})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"t": "wish"}, "unknown statement 'wish'"),
+        ({"t": "cancel"}, "lacks the field 'job'"),
+        ({"claim": {"account": b"k" * 32, "amount": 0}}, "amount must be"),
+        ({"claim": {"account": b"k" * 32, "amount": -5}}, "amount must be"),
+        ({"claim": {"account": b"k" * 32, "amount": MAX_AMOUNT + 1}}, "amount must be"),
+        ({"claim": {"account": b"k" * 31, "amount": 1}}, "account must be 32 bytes"),
+        ({"claim": {"account": b"k" * 32, "amount": 1, "x": 1}}, "unknown fields"),
+        ({"x": 1}, "unknown fields"),
+        ({"nonce": b""}, "nonce must be 16 bytes"),
+        ({"time": -1}, "time must be"),
+    ],
+)
+def test_a_statement_that_breaks_a_rule_is_refused(
+    changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(MalformedError, match=message):
+        Statement.parse(envelope(**changes))
+
+
+def test_nobody_can_say_it_in_anothers_name() -> None:
+    with pytest.raises(SignatureError, match="statement signature"):
+        Statement.parse(envelope(author=Identity.from_seed(b"b" * 32).key))
+
+
+def test_a_signature_for_another_purpose_does_not_count() -> None:
+    raw = sign(Cancel(JobId(b"j" * 32))).raw
+    forged = {"signature": AUTHOR.sign(Domain.MANIFEST, raw), "statement": raw}
+    with pytest.raises(SignatureError):
+        Statement.parse(encode(forged))
+
+
+def test_the_nonce_tells_equal_claims_apart() -> None:
+    claim = Grant(PeerKey(b"k" * 32), 5)
+    one = Statement.sign(AUTHOR, claim, time=1, nonce=b"1" * 16)
+    assert one.id != Statement.sign(AUTHOR, claim, time=1, nonce=b"2" * 16).id
+
+
+def test_a_statement_over_its_limit_is_not_looked_at() -> None:
+    with pytest.raises(LimitError):
+        Statement.parse(b"d" * (MAX_STATEMENT + 1))
