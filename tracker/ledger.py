@@ -71,8 +71,8 @@ class Book:
                 f"the job costs {amount:,} credits and account {short(submitter)} has {have:,}",
                 hint=f"Ask the operator: swarm tracker grant {submitter.hex()} {amount - have}",
             )
-        self._enter("escrow", [(submitter, escrow_account(job), amount)])
         self._account(submitter).spent += amount
+        self._enter("escrow", [(submitter, escrow_account(job), amount)])
 
     def award(self, job: JobId, index: int, peers: Iterable[PeerKey], price: int) -> None:
         """Pay each of ``peers`` the job's price for one unit."""
@@ -87,8 +87,8 @@ class Book:
         source = escrow_account(job)
         left = self.balance(source)
         if left:
-            self._enter("refund", [(source, submitter, left)])
             self._account(submitter).spent -= left
+            self._enter("refund", [(source, submitter, left)])
         return left
 
     def take(self) -> list[Row]:

@@ -222,13 +222,14 @@ def _check_names(manifest: Manifest) -> list[MalformedError]:
             MalformedError(f"the {what} name {name!r} appears twice")
             for name in sorted({name for name in names if names.count(name) > 1})
         ]
-    shared = {blob.name for blob in manifest.inputs}
+    taken = dict.fromkeys((blob.name for blob in manifest.inputs), "an input of every unit")
     for axis in manifest.parameters.axes:
-        clash = shared.intersection(blob.name for blob in getattr(axis, "files", ()))
+        own = {blob.name for blob in getattr(axis, "files", ())}
         found += [
-            MalformedError(f"{name!r} is an input of every unit and a file of {axis.name}")
-            for name in sorted(clash)
+            MalformedError(f"{name!r} is {taken[name]} and a file of {axis.name}")
+            for name in sorted(own & taken.keys())
         ]
+        taken |= dict.fromkeys(own, f"a file of {axis.name}")
     return found
 
 

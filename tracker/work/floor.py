@@ -126,6 +126,8 @@ class Floor:
         if execution.doing is Doing.LEASED:
             unit.leased.remove(execution)
             peer.leased -= 1
+            if peer.hungry:
+                self.hungry[peer] = None
         else:
             unit.committed.remove(execution)
         execution.act(act)

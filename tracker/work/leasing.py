@@ -19,11 +19,12 @@ class Leasing:
         self._floor = floor
         self._in_turn = 0
 
-    def serve(self, peer: Peer, now: float) -> None:
-        """Give ``peer`` as many leases as it wants and there are."""
+    def serve(self, peer: Peer, now: float, *, passed: bool = True) -> None:
+        """Give ``peer`` as many leases as it wants and there are; with ``passed`` also on units
+        that it passed before."""
         floor = self._floor
         while peer.hungry:
-            unit = self._next_check(peer) or self._next_first(peer)
+            unit = self._next_check(peer) or self._next_first(peer, passed)
             if unit is None:
                 floor.hungry[peer] = None
                 return
@@ -32,9 +33,10 @@ class Leasing:
 
     def feed(self, now: float) -> None:
         """Serve the peers that went away empty-handed."""
-        for peer in list(self._floor.hungry):
-            if peer.checks or any(job.has_fresh for job in self._floor.turns):
-                self.serve(peer, now)
+        for passed in (False, True):
+            for peer in list(self._floor.hungry):
+                if peer.checks or any(job.has_fresh for job in self._floor.turns):
+                    self.serve(peer, now, passed=passed)
 
     def seconds(self, execution: Execution) -> float:
         """How long the peer may take, given how much else it may hold: the same for every lease
@@ -53,13 +55,13 @@ class Leasing:
                 return unit
         return None
 
-    def _next_first(self, peer: Peer) -> Unit | None:
+    def _next_first(self, peer: Peer, passed: bool) -> Unit | None:
         if peer.validator:
             return None
         turns = self._floor.turns
         for _ in range(len(turns)):
             job = turns[0]
-            unit = job.take(peer) if peer.can_run(job.manifest) else None
+            unit = job.take(peer, passed=passed) if peer.can_run(job.manifest) else None
             if unit is None or self._in_turn >= TURN:
                 turns.rotate(-1)
                 self._in_turn = 0

@@ -205,16 +205,16 @@ class Job:
             self.cursor < self.manifest.units and len(self.units) < MAX_IN_FLIGHT
         )
 
-    def take(self, peer: Peer) -> Unit | None:
-        """The next unit for a first execution by ``peer``: given-up ones first, but those that
-        it passed itself last."""
+    def take(self, peer: Peer, *, passed: bool) -> Unit | None:
+        """The next unit for a first execution by ``peer``: given-up ones first, and last those
+        that it passed itself, if those are wanted."""
         if unit := self._again(peer, passed=False):
             return unit
         if self.cursor < self.manifest.units and len(self.units) < MAX_IN_FLIGHT:
             unit = self.units[self.cursor] = Unit(self, self.cursor)
             self.cursor += 1
             return unit
-        return self._again(peer, passed=True)
+        return self._again(peer, passed=True) if passed else None
 
     def _again(self, peer: Peer, *, passed: bool) -> Unit | None:
         for _ in range(min(len(self.redo), MAX_SEARCH)):
