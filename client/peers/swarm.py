@@ -20,7 +20,8 @@ import aiohttp
 
 from client.blobs import BlobStore
 from client.peers.signalling import Schedule, TrackerSocket
-from client.peers.torrent import Torrent, Traffic
+from client.peers.stats import BlobStats, Progress, SwarmStats, Traffic
+from client.peers.torrent import Torrent
 from client.peers.transport import Connector, Dial
 from client.peers.webrtc import WebRtcConnector
 from client.peers.webseed import WebSeed, assist
@@ -62,39 +63,6 @@ MAX_ANNOUNCES = 50
 
 RECENT = 60.0
 SEED_REASON = "seed"
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a fetch is. Bytes, and open connections."""
-
-    done: int
-    total: int
-    peers: int
-
-
-@dataclass(frozen=True, slots=True)
-class BlobStats:
-    """One blob that this swarm fetches or serves."""
-
-    ref: BlobRef
-    seeding: bool
-    peers: int
-    from_webrtc: int
-    from_webseed: int
-    sent: int
-
-
-@dataclass(frozen=True, slots=True)
-class SwarmStats:
-    """What went over the wire since the start, bytes of content; and what is open now."""
-
-    from_webrtc: int
-    from_webseed: int
-    sent: int
-    peers: int
-    tracker_online: bool
-    blobs: tuple[BlobStats, ...]
 
 
 Listener = Callable[[Progress], None]

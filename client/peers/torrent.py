@@ -17,9 +17,10 @@ from client.peers import download, protocol
 from client.peers.download import Download
 from client.peers.layout import Block, Layout
 from client.peers.protocol import PeerWire
+from client.peers.stats import Traffic
 from client.peers.transport import Channel
 from client.peers.upload import Turn, Upload
-from workunits.errors import LimitError, MalformedError, SwarmError
+from workunits.errors import LimitError, MalformedError, SwarmError, UnavailableError
 from workunits.ids import BlobRef
 from workunits.metainfo import Metainfo, info_size_of
 
@@ -34,15 +35,6 @@ OUTBOX_LIMIT = 1024 * 1024
 """Bytes of small messages that may wait for a peer that does not read."""
 
 Clock = Callable[[], float]
-
-
-@dataclass(slots=True)
-class Traffic:
-    """Bytes of content: taken from peers, from the web seed, and given to peers."""
-
-    webrtc: int = 0
-    webseed: int = 0
-    sent: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -426,7 +418,9 @@ class Torrent:
             self._run(self._download.tick(now), now)
 
     def close(self) -> None:
-        """Close files. Connections end by cancelling ``attach``."""
+        """End all connections and close files. ``attach`` returns a little later."""
+        for connection in self._peers:
+            connection.ended.set()
         if self._incoming is not None:
             self._incoming.close()
             self._incoming = None
@@ -446,6 +440,7 @@ class Torrent:
         offset = self._layout.offset_of(block)
         if self._incoming is not None:
             return self._incoming.read(offset, block.length)
-        assert self._file is not None
+        if self._file is None:
+            raise UnavailableError(f"blob {self.ref} was left", hint="Join its swarm again.")
         self._file.seek(offset)
         return self._file.read(block.length)

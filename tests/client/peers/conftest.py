@@ -13,7 +13,7 @@ from client.peers.swarm import BlobSwarm
 from client.peers.transport import Connector
 from tracker.announce.handlers import AnnounceService
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 
 async def until(condition: Callable[[], object], *, seconds: float = PATIENCE) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from client.peers import swarm as swarm_module
-from client.peers.swarm import BlobSwarm, Progress
+from client.peers.stats import Progress
+from client.peers.swarm import BlobSwarm
 from client.peers.transport import MemoryConnector
 from tests.client.peers.conftest import Peers, Tracker, until
 from workunits.errors import MalformedError, UnavailableError

@@ -9,7 +9,7 @@ from client.peers.swarm import BlobSwarm
 from tests.client.peers.conftest import Peers, Tracker, until
 from workunits.ids import BlobRef
 
-SIZE = 1_500_000
+SIZE = 1_000_000
 
 
 async def seeding(peers: Peers, data: bytes) -> tuple[BlobSwarm, BlobStore, BlobRef]:
@@ -44,7 +44,7 @@ async def test_a_seed_that_comes_later_finds_who_waits(peers: Peers) -> None:
 
 
 async def test_several_seeds_serve_at_once(peers: Peers) -> None:
-    data = os.urandom(4_000_000)
+    data = os.urandom(SIZE)
     async with peers:
         seeds = [await seeding(peers, data) for _ in range(3)]
         ref = seeds[0][2]
@@ -76,7 +76,7 @@ async def test_a_seed_with_wrong_bytes_is_closed_and_the_blob_comes_from_another
 async def test_a_seed_that_vanishes_in_mid_download_is_replaced(
     peers: Peers, tracker: Tracker, make_store: object
 ) -> None:
-    data = os.urandom(3_000_000)
+    data = os.urandom(2 * SIZE)
     async with peers:
         _, store, ref = await seeding(peers, data)
         leecher, _ = await peers.add()
@@ -91,7 +91,7 @@ async def test_a_seed_that_vanishes_in_mid_download_is_replaced(
 async def test_a_download_goes_on_while_the_tracker_restarts(
     peers: Peers, tracker: Tracker
 ) -> None:
-    data = os.urandom(3_000_000)
+    data = os.urandom(2 * SIZE)
     async with peers:
         seeder, _, ref = await seeding(peers, data)
         leecher, _ = await peers.add()
