@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import signal
 import sys
 import tempfile
@@ -56,9 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     if unknown := [name for name in args.names if name not in NAMES]:
         parser.error(f"no benchmark is called {unknown[0]!r}")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     screen = Console(stderr=True)
     rows: list[Row] = []
+    machine = load()
     began = time.monotonic()
     try:
         for name in args.names or NAMES:
@@ -69,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         status = 0
         screen.print(f"{len(rows)} measurements took {time.monotonic() - began:.0f} s")
-    show(rows, as_json=args.json)
+    show(rows, machine, as_json=args.json)
     return status
 
 
@@ -95,14 +96,20 @@ def run(name: str, cache: Path, screen: Console, *, quick: bool) -> Row:
     return row
 
 
-def show(rows: Sequence[Row], *, as_json: bool) -> None:
+def load() -> str:
+    """How busy the machine is, which explains numbers that are worse than last time."""
+    return f"{os.cpu_count()} cores, load average before the first one: {os.getloadavg()[0]:.1f}"
+
+
+def show(rows: Sequence[Row], machine: str, *, as_json: bool) -> None:
     """Print ``rows``."""
     if as_json:
         print(json.dumps([asdict(row) | {"facts": dict(row.facts)} for row in rows], indent=2))
     else:
         # What goes into a file should not be folded to 80 columns.
-        Console(width=None if sys.stdout.isatty() else 140).print(table(rows))
+        Console(width=None if sys.stdout.isatty() else 140).print(table(rows, machine))
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main())

@@ -10,11 +10,14 @@ import sys
 from asyncio import TaskGroup
 from dataclasses import asdict, dataclass, field
 from io import BytesIO
+from math import inf
 
 import aiohttp
 import uvloop
 
 from bench.tracker import IMAGE, OUTPUT
+from client.batches import Batches
+from client.pace import Tuning
 from workunits.ids import Digest, LeaseToken, UnitId
 from workunits.metainfo import hash_stream
 from workunits.parameters import NamedBlob
@@ -25,6 +28,7 @@ from workunits.wire.work import (
     Challenge,
     Commit,
     Commits,
+    Committed,
     Failure,
     Hello,
     Leases,
@@ -41,7 +45,8 @@ AT_ONCE = 64
 """Handshakes under way at the same time."""
 
 COUNT = '"count"'
-MAX = work.MAX_BATCH
+BATCH = Tuning().batch
+"""Most commits in one message, as the client does it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,47 +124,59 @@ class Crowd:
         self.connected += 1
         if self.connected == self.plan.volunteers + self.plan.validators:
             self.everybody.set()
-        held: dict[LeaseToken, Answer] = {}
+        peer = Peer(self, identity)
         async for frame in socket:
-            for reply in self.replies(identity, frame.data, held):
-                await socket.send_bytes(reply)
+            for reply in peer.replies(frame.data):
+                await socket.send_bytes(work.encode(reply))
 
-    def replies(
-        self, identity: Identity, frame: bytes, held: dict[LeaseToken, Answer]
-    ) -> list[bytes]:
-        """What a diligent peer answers at once."""
+
+@dataclass(slots=True)
+class Peer:
+    """What one peer of the crowd remembers. Like the real client it commits at once when no
+    commit is under way, and gathers the next batch while one is."""
+
+    crowd: Crowd
+    identity: Identity
+    held: dict[LeaseToken, tuple[UnitId, Answer]] = field(default_factory=dict)
+    under_way: int = 0
+    batches: Batches = field(default_factory=lambda: Batches(BATCH, inf))
+
+    def replies(self, frame: bytes) -> list[Commits | Reveals]:
+        """What a diligent peer answers."""
         match work.parse_from_tracker(frame):
             case Leases(job=job, leases=leases):
-                commits = []
                 for lease in leases:
-                    answer = held[lease.token] = self.answers[lease.index]
-                    unit = UnitId(job, lease.index)
-                    commits.append(
-                        Commit(
-                            lease.index,
-                            lease.token,
-                            commitment(unit, answer.digest),
-                            seal(identity.key, unit, answer.digest),
-                        )
-                    )
-                return [
-                    work.encode(Commits.sign(identity, job, tuple(commits[at : at + MAX])))
-                    for at in range(0, len(commits), MAX)
-                ]
+                    answer = self.crowd.answers[lease.index]
+                    self.held[lease.token] = UnitId(job, lease.index), answer
+                    self.batches.add(job, lease.token, 0.0)
+            case Committed():
+                self.under_way -= 1
             case RevealRequest(tokens=tokens):
-                reveals = []
-                for token in tokens:
-                    answer = held.pop(token)
-                    reveals.append(Reveal(token, answer.raw, answer.contents))
+                shown = [(token, self.held.pop(token)[1]) for token in tokens]
+                reveals = [Reveal(token, answer.raw, answer.contents) for token, answer in shown]
                 return [
-                    work.encode(Reveals(tuple(reveals[at : at + MAX])))
-                    for at in range(0, len(reveals), MAX)
+                    Reveals(tuple(reveals[at : at + BATCH])) for at in range(0, len(reveals), BATCH)
                 ]
             case Revealed(tokens=tokens):
-                self.revealed += len(tokens)
+                self.crowd.revealed += len(tokens)
             case Failure(message=message):
-                self.failures.append(message)
-        return []
+                self.crowd.failures.append(message)
+        ready = self.batches.take(0.0, idle=not self.under_way)
+        self.under_way += len(ready)
+        return [
+            Commits.sign(self.identity, job, tuple(map(self.commit, tokens)))
+            for job, tokens in ready
+        ]
+
+    def commit(self, token: LeaseToken) -> Commit:
+        """The commitment and the seal of one unit."""
+        unit, answer = self.held[token]
+        return Commit(
+            unit.index,
+            token,
+            commitment(unit, answer.digest),
+            seal(self.identity.key, unit, answer.digest),
+        )
 
 
 def say(value: object) -> None:

@@ -6,7 +6,9 @@ from pathlib import Path
 from statistics import median
 
 from rich.table import Table
+from rich.text import Text
 
+TITLE = "Open-Swarm: budgets and what was measured"
 LEEWAY = 0.005
 """A score this close to 1 counts as met: rounding must not decide."""
 
@@ -77,15 +79,15 @@ def milliseconds(seconds: float) -> str:
     return f"{1000 * seconds:.3g} ms"
 
 
-def table(rows: Iterable[Row]) -> Table:
-    """The table as people see it."""
-    shown = Table(title="Open-Swarm: budgets and what was measured", show_lines=True)
+def table(rows: Iterable[Row], caption: str = "") -> Table:
+    """The table as people see it; ``caption`` is about the machine."""
+    shown = Table(title=TITLE, caption=caption or None, show_lines=True)
     shown.add_column("what")
     shown.add_column("budget", justify="right")
     shown.add_column("measured", justify="right", style="bold")
     shown.add_column("verdict")
     for row in rows:
         colour = "dim" if row.score is None else "green" if "met" in row.verdict else "red"
-        what = "\n".join((row.what, *(f"[dim]{note}[/]" for note in row.notes)))
-        shown.add_row(what, row.budget, row.measured, f"[{colour}]{row.verdict}[/]")
+        what = Text(row.what).append("".join(f"\n{note}" for note in row.notes), "dim")
+        shown.add_row(what, row.budget, row.measured, Text(row.verdict, colour))
     return shown

@@ -51,9 +51,9 @@ class Throughput:
         """One line for people."""
         load = self.load
         return (
-            f"{load.volunteers} volunteers, {load.validators} validators, {load.hold} leases each: "
-            f"{self.rate:,.0f}/s; tracker {1e6 * self.per_unit:.0f} us CPU a unit, "
-            f"{100 * self.cpu / self.seconds:.0f} % of a core"
+            f"{load.volunteers} volunteers, {load.validators} validators, at most {load.hold} "
+            f"leases each: {self.rate:,.0f}/s; {1e6 * self.per_unit:.0f} us of the tracker's CPU "
+            f"a unit ({1 / self.per_unit:,.0f}/s a core; it had {self.cpu / self.seconds:.2f} cores)"
         )
 
 

@@ -1,0 +1,67 @@
+"""Every measurement makes its row, with numbers too small to mean anything."""
+
+from pathlib import Path
+
+import pytest
+
+from bench import announces, first, makespan, memory, signalling, startup, transfer, units
+from bench.makespan import Course
+from bench.row import Row, Setting
+from bench.units import Load
+from workunits.manifest import Policy
+
+SECONDS = 0.2
+
+
+@pytest.fixture
+def setting(tmp_path: Path) -> Setting:
+    return Setting(tmp_path, tmp_path / "cache", lambda _: None, quick=True)
+
+
+def is_measured(row: Row) -> bool:
+    return row.verdict != "skipped" and all(value > 0 for _, value in row.facts)
+
+
+def test_units_are_validated_by_a_crowd_of_two_processes(setting: Setting) -> None:
+    row = units.measure(setting, (Load(60, 4, 2, 5), Load(30, 3, 2, 1)))
+    assert is_measured(row) and row.score is not None
+    assert len(row.notes) == 3
+
+
+def test_memory_is_projected_to_the_number_in_the_budget(setting: Setting) -> None:
+    row = memory.measure(setting, peers=40)
+    assert row.score is not None and row.score > 0
+    assert "projected from 40" in row.notes[0]
+
+
+@pytest.mark.parametrize("policy", list(Policy))
+def test_makespan_is_that_of_real_volunteers(setting: Setting, policy: Policy) -> None:
+    row = makespan.measure(setting, (Course(4, 2, 0.05, policy),))
+    assert is_measured(row)
+    assert policy.value in row.notes[0]
+
+
+def test_the_ideal_of_a_pair_is_one_round_longer() -> None:
+    assert Course(40, 4, 1.0, Policy.TRUSTED).ideal == 10
+    assert Course(41, 4, 1.0, Policy.TRUSTED).ideal == 11
+    assert Course(40, 4, 1.0, Policy.PAIR).ideal == 11
+
+
+def test_the_front_door_is_timed(setting: Setting) -> None:
+    assert is_measured(startup.measure(setting, runs=1))
+
+
+def test_announces_are_counted_beside_a_bare_server(setting: Setting) -> None:
+    assert is_measured(announces.measure(setting, SECONDS))
+
+
+def test_signalling_is_counted_beside_a_bare_echo(setting: Setting) -> None:
+    assert is_measured(signalling.measure(setting, SECONDS))
+
+
+def test_a_blob_is_timed_beside_a_bare_channel(setting: Setting) -> None:
+    assert is_measured(transfer.measure(setting, size=200_000))
+
+
+def test_a_machine_cannot_be_made_fresh(setting: Setting) -> None:
+    assert first.measure(setting).verdict == "skipped"
