@@ -50,10 +50,11 @@ class Throughput:
     def note(self) -> str:
         """One line for people."""
         load = self.load
+        cores = self.cpu / self.seconds
         return (
             f"{load.volunteers} volunteers, {load.validators} validators, at most {load.hold} "
             f"leases each: {self.rate:,.0f}/s; {1e6 * self.per_unit:.0f} us of the tracker's CPU "
-            f"a unit ({1 / self.per_unit:,.0f}/s a core; it had {self.cpu / self.seconds:.2f} cores)"
+            f"a unit ({1 / self.per_unit:,.0f}/s a core, it had {cores:.2f} of one)"
         )
 
 
