@@ -1,9 +1,10 @@
 """The tracker as one aiohttp application: announce, work, REST, pages; and its start and end."""
 
 import asyncio
+import fcntl
 import os
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
@@ -27,6 +28,7 @@ from workunits.signing import SEED_SIZE, Identity
 DATABASE = "tracker.sqlite"
 KEY_FILE = "operator.key"
 ADDRESS_FILE = "address"
+LOCK_FILE = "lock"
 MAX_BODY = 17 << 20
 
 
@@ -71,13 +73,35 @@ def operator_identity(data: Path) -> Identity:
     return Identity.from_seed(seed)
 
 
+@contextmanager
+def _alone_on(data: Path) -> Iterator[None]:
+    with (data / LOCK_FILE).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LocalError(
+                f"another tracker is running on {data}",
+                hint="Stop it first, or choose another directory with --data.",
+            ) from None
+        yield
+
+
 @asynccontextmanager
 async def serve(
     data: Path, listen: Address, *, patience: Patience | None = None
 ) -> AsyncIterator[Running]:
     """Run a tracker on ``data`` until the block is left. Raises ``LocalError`` when it cannot."""
-    loop = asyncio.get_running_loop()
     identity = operator_identity(data)
+    with _alone_on(data):
+        async with _serve(data, listen, identity, patience) as running:
+            yield running
+
+
+@asynccontextmanager
+async def _serve(
+    data: Path, listen: Address, identity: Identity, patience: Patience | None
+) -> AsyncIterator[Running]:
+    loop = asyncio.get_running_loop()
     failure: asyncio.Future[LocalError] = loop.create_future()
 
     def done(callbacks: list[Then]) -> None:
