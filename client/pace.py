@@ -71,11 +71,13 @@ class Pace:
         most = min(tuning.most_held, 2 * tuning.slots + 2 * self._completed)
         return min(most, tuning.slots + math.ceil(ahead))
 
-    def tell(self, target: int) -> bool:
+    def tell(self, target: int, *, exact: bool = False) -> bool:
         """Whether ``target`` differs enough from what the tracker was told; if so, it is told."""
         told = self._told
-        if told is not None and (target == 0) == (told == 0) and 0.8 * told <= target <= 1.2 * told:
-            return False
+        if told is not None and (target == 0) == (told == 0):
+            slack = 0.0 if exact else 0.2
+            if (1 - slack) * told <= target <= (1 + slack) * told:
+                return False
         self._told = target
         return True
 

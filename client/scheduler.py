@@ -82,6 +82,8 @@ class Scheduler:
         out, self._book.out = self._book.out, []
         if any(isinstance(command, moves.Over) for command in out):
             self._progress = now
+        # Less credit before leases go back, or the tracker fills the gap with the same again.
+        out.sort(key=lambda command: not isinstance(command, moves.SendWant))
         return out
 
     def due(self) -> float | None:
@@ -96,6 +98,10 @@ class Scheduler:
         """Where a lease stands; ``None`` once it is over or was never held."""
         lease = self._book.leases.get(token)
         return lease.state if lease else None
+
+    def knows(self, job: JobId) -> bool:
+        """Whether ``job`` was offered in this session, or is still in use."""
+        return job in self._book.jobs
 
     def job(self, job: JobId) -> SignedManifest:
         """A job that we hold leases or cells of."""
@@ -422,7 +428,7 @@ class Scheduler:
 
     def _tell_want(self, now: float) -> None:
         target = self._target(now)
-        if self._book.connected and self._pace.tell(target):
+        if self._book.connected and self._pace.tell(target, exact=now < self._sulk):
             self._book.out.append(moves.SendWant(target))
 
     def _finish(self, now: float) -> None:

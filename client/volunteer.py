@@ -215,9 +215,10 @@ class Volunteer:
         match message:
             case JobOffer():
                 signed = message.open()
+                if not self._scheduler.knows(signed.id):
+                    manifest = signed.manifest
+                    self.notify(notices.JobSeen(signed.id, manifest.name, manifest.units))
                 self.tell(moves.Offered(signed))
-                manifest = signed.manifest
-                self.notify(notices.JobSeen(signed.id, manifest.name, manifest.units))
             case Failure():
                 self._warn(f"the tracker says: {message.message}", message.hint)
             case _:

@@ -38,6 +38,8 @@ class World:
     running: dict[int, moves.Run] = field(default_factory=dict)
     storing: list[LeaseToken] = field(default_factory=list)
     disk: dict[LeaseToken, moves.Kept] = field(default_factory=dict)
+    offered: set[LeaseToken] = field(default_factory=set)
+    """Whose commits were ever sent."""
     leased: dict[LeaseToken, UnitId] = field(default_factory=dict)
     ended: dict[LeaseToken, State] = field(default_factory=dict)
     finished: int = 0
@@ -70,6 +72,11 @@ class World:
         """Let time pass."""
         self.now += seconds
         self.tell(moves.Tick())
+
+    @property
+    def alive(self) -> list[LeaseToken]:
+        """The leases that are not over."""
+        return sorted(self.leased.keys() - self.ended.keys())
 
     def connect(self) -> None:
         """A session, with the tracker's true word."""
@@ -201,24 +208,30 @@ class World:
         """The volunteer gets the oldest answer."""
         self.tell(self.acks.popleft())
 
+    def progress(self) -> bool:
+        """Let the next thing succeed; whether there was any."""
+        if self.fetching:
+            self.fetched(min(self.fetching))
+        elif self.closing:
+            self.closed(min(self.closing))
+        elif self.opening:
+            self.opened(min(self.opening))
+        elif self.running:
+            self.ran(min(self.running))
+        elif self.storing:
+            self.stored(self.storing[0])
+        elif self.outgoing and self.connected:
+            self.deliver()
+        elif self.acks:
+            self.acknowledge()
+        else:
+            return False
+        return True
+
     def run_through(self) -> None:
         """Let everything succeed until nothing is left to do."""
         for _ in range(10_000):
-            if self.fetching:
-                self.fetched(min(self.fetching))
-            elif self.closing:
-                self.closed(min(self.closing))
-            elif self.opening:
-                self.opened(min(self.opening))
-            elif self.running:
-                self.ran(min(self.running))
-            elif self.storing:
-                self.stored(self.storing[0])
-            elif self.outgoing and self.connected:
-                self.deliver()
-            elif self.acks:
-                self.acknowledge()
-            else:
+            if not self.progress():
                 return
         raise AssertionError("it never ends")
 
@@ -260,9 +273,11 @@ class World:
                 for each in units:
                     assert each.digest == self.disk[each.token].digest
                     assert self.leased[each.token] == UnitId(job, each.index)
+                    self.offered.add(each.token)
             case moves.SendReveals(tokens):
                 assert set(tokens) <= self.asked, "revealed what nobody asked for"
                 assert set(tokens) <= self.disk.keys()
+                assert set(tokens) <= self.offered, "revealed what was not committed"
             case moves.SendRelease(tokens, _):
                 for token in set(tokens) & self.leased.keys() - self.ended.keys():
                     assert self.scheduler.state_of(token) is None
