@@ -10,9 +10,19 @@ from client.leases import OVER, State
 from client.moves import Command, Event
 from client.pace import Tuning
 from client.scheduler import Scheduler
+from tests.client.tracker import job_of, ref_of
 from workunits.ids import BlobRef, Digest, JobId, LeaseToken, UnitId
 from workunits.manifest import SignedManifest
+from workunits.parameters import NamedBlob
 from workunits.wire import work
+
+PROGRAM = NamedBlob("program", ref_of(1))
+DATA = NamedBlob("data", ref_of(2))
+OTHER = NamedBlob("other", ref_of(3))
+PLAIN = job_of(100)
+FED = job_of(100, files=(PROGRAM,), inputs=(DATA,), name="fed")
+BIG = job_of(100, inputs=(DATA, OTHER), memory=600 << 20, name="big")
+HUGE = job_of(100, memory=8 << 30, name="huge")
 
 
 def digest_of(token: LeaseToken) -> Digest:
