@@ -39,8 +39,8 @@ async def errors(
     except SwarmError as error:
         status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 500)
         return _answer(status, error.code, error.message, error.hint, error.blame)
-    except ConnectionError:
-        raise  # who asked went away
+    except ConnectionError:  # who asked went away, and reads no answer
+        return web.Response(status=400)
     except web.HTTPException as error:
         if error.status < 400:
             raise

@@ -194,12 +194,13 @@ class Api:
         """Carry out a signed statement; said twice, it is done once."""
         statement = Statement.parse(await _body(request, MAX_STATEMENT))
         self._check_time(statement)
-        answer: Json = {"id": statement.id.hex(), "repeated": statement.id in self.said}
-        if answer["repeated"]:
+        repeated = statement.id in self.said
+        if repeated:
+            result = None
             await self.sessions.durable()
         else:
-            answer["result"] = await self._carry_out(statement)
-        return _json(answer)
+            result = await self._carry_out(statement)
+        return _json({"id": statement.id.hex(), "repeated": repeated, "result": result})
 
     async def blob(self, request: web.Request) -> web.StreamResponse:
         """The bytes of a blob, with range requests (BEP 19)."""

@@ -212,6 +212,6 @@ _SCHEMAS: dict[str, Any] = {
         moves=_list({"type": "object"}),
     ),
     "Ledger": _object(entries=_list(_schema("Entry"))),
-    "Said": _object(id=_HASH, repeated={"type": "boolean"}),
+    "Said": _object(id=_HASH, repeated={"type": "boolean"}, result={"type": ["object", "null"]}),
     "Kept": _object(blob=_HASH, length=_INTEGER),
 }

@@ -77,11 +77,10 @@ async def test_units_and_executions_come_in_order(tmp_path: Path) -> None:
 
 
 async def test_books_and_blobs_are_read_back(tmp_path: Path) -> None:
-    rows = (
-        *(AccountRow(b"a", 1, 0, 0), AccountRow(b"b", 5, 0, 0)),
-        *(EntryRow(at, b"h", b"e") for at in range(3)),
-        *(ContentRow(b"v", b"data"), BlobRow(b"w", 7, b"info", b"k"), BlobRow(b"x", 3, b"i", b"k")),
-    )
+    rows: list[Row] = [AccountRow(b"a", 1, 0, 0), AccountRow(b"b", 5, 0, 0)]
+    rows += [EntryRow(at, b"h", b"e") for at in range(3)]
+    rows += [ContentRow(b"v", b"data")]
+    rows += [BlobRow(b"w", 7, b"info", b"k"), BlobRow(b"x", 3, b"i", b"k")]
     async with reading(tmp_path, *rows) as reader:
         assert [row.account for row in await reader.accounts()] == [b"b", b"a"]
         assert [row.number for row in await reader.entries(1, 10)] == [1, 2]

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -76,7 +77,7 @@ def test_a_callback_comes_only_after_the_commit(kept: Kept) -> None:
 def test_what_waits_is_written_in_one_transaction_and_called_back_in_order(kept: Kept) -> None:
     order: list[int] = []
     for number in range(50):
-        kept.writer.write([entry(number)], lambda number=number: order.append(number))
+        kept.writer.write([entry(number)], partial(order.append, number))
     kept.writer.start()
     kept.writer.stop()
     assert order == list(range(50))
@@ -112,8 +113,9 @@ def test_a_callback_without_rows_waits_for_the_rows_before_it(kept: Kept) -> Non
     seen: list[list[int]] = []
     kept.writer.start()
     kept.writer.write([entry(0)])
+    kept.writer.write([], lambda: seen.append(kept.entries()))
     done = threading.Event()
-    kept.writer.write([], lambda: (seen.append(kept.entries()), done.set())[0])
+    kept.writer.write([], done.set)
     assert done.wait(SECONDS)
     assert seen == [[0]]
 
