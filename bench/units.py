@@ -31,11 +31,12 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """What came out. ``cpu`` is the tracker's, in seconds."""
+    """What came out. CPU seconds: ``cpu`` the tracker's, ``crowd`` those of all peers."""
 
     load: Load
     seconds: float
     cpu: float
+    crowd: float
 
     @property
     def rate(self) -> float:
@@ -54,7 +55,8 @@ class Throughput:
         return (
             f"{load.volunteers} volunteers, {load.validators} validators, at most {load.hold} "
             f"leases each: {self.rate:,.0f}/s; {1e6 * self.per_unit:.0f} us of the tracker's CPU "
-            f"a unit ({1 / self.per_unit:,.0f}/s a core, it had {cores:.2f} of one)"
+            f"a unit ({1 / self.per_unit:,.0f}/s a core, it had {cores:.2f} of one, "
+            f"the crowd {self.crowd / self.seconds:.2f})"
         )
 
 
@@ -103,10 +105,12 @@ def run(load: Load, folder: Path) -> Throughput:
             crowd.tell(plan.line())
         for crowd in crowds:
             crowd.hear()
+        idle = sum(crowd.cpu() for crowd in crowds)
         cpu, began = tracker.child.cpu(), time.monotonic()
         job = tracker.submit(load.units, Policy.PAIR)
         seconds = finish(crowds, load) - began
-        result = Throughput(load, seconds, tracker.child.cpu() - cpu)
+        cpu = tracker.child.cpu() - cpu
+        result = Throughput(load, seconds, cpu, sum(crowd.cpu() for crowd in crowds) - idle)
         # Every reveal is acknowledged, so every verdict is out and on disk.
         if (accepted := tracker.accepted(job)) != load.units:
             raise BenchError(f"{accepted:,} of {load.units:,} units were accepted")
