@@ -30,6 +30,9 @@ TARGET_PEERS = 6
 HUNGRY_INTERVAL = (8.0, 15.0)
 """Seconds between the announces of a download that lacks peers."""
 
+SOON_INTERVAL = (1.0, 2.0)
+"""Seconds until the next announce when there is somebody to be had who has no offer of ours."""
+
 INTERVALS = (30.0, 900.0)
 """Seconds; what a tracker may ask for as the interval."""
 
@@ -93,13 +96,21 @@ class Schedule:
         """The tracker answered."""
         self._refusals = 0
         self._complete, self._incomplete = reply.complete, reply.incomplete
-        if not self._offered and self._wanted(peers + pending):
+        wanted = self._wanted(peers + pending)
+        if wanted and not self._offered:
             self._next = now
+        elif wanted and not self._seeding:
+            self._next = now + self._rng.uniform(*SOON_INTERVAL)
         elif self._seeding or peers >= TARGET_PEERS:
             interval = max(INTERVALS[0], min(INTERVALS[1], reply.interval))
             self._next = now + interval * self._rng.uniform(0.9, 1.0)
         else:
             self._next = now + self._rng.uniform(*HUNGRY_INTERVAL)
+
+    def lost(self, now: float) -> None:
+        """A peer of an unfinished download is gone: look for another one soon."""
+        if self._started:
+            self._next = min(self._next, now + self._rng.uniform(*SOON_INTERVAL))
 
     def refused(self, now: float) -> None:
         """The tracker does not want this blob (yet)."""

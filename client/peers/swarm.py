@@ -22,7 +22,7 @@ from client.blobs import BlobStore
 from client.peers.signalling import Schedule, TrackerSocket
 from client.peers.stats import BlobStats, Progress, SwarmStats, Traffic
 from client.peers.torrent import Torrent
-from client.peers.transport import Connector, Dial
+from client.peers.transport import Channel, Connector, Dial
 from client.peers.webrtc import WebRtcConnector
 from client.peers.webseed import WebSeed, assist
 from workunits.errors import SwarmError, UnavailableError
@@ -45,6 +45,9 @@ log = logging.getLogger(__name__)
 PEER_PREFIX = b"-OS0100-"
 OFFER_TIMEOUT = 50.0
 """Seconds that an offer waits for its answer."""
+
+FRESH_OFFER = 5.0
+"""Seconds after which an offer no longer counts as a peer to be."""
 
 GRACE = 5.0
 """Seconds without content from any peer, after which the web seed is asked."""
@@ -74,8 +77,8 @@ class Member:
 
     torrent: Torrent
     schedule: Schedule
-    offering: set[bytes] = field(default_factory=set)
-    """Our offers that are being made or wait for an answer."""
+    offering: dict[bytes, float] = field(default_factory=dict)
+    """Our offers that are being made or wait for an answer, and since when."""
 
     answering: set[bytes] = field(default_factory=set)
     """Peers whose offers we are taking up."""
@@ -307,7 +310,7 @@ class BlobSwarm:
         work: Callable[..., Coroutine[Any, Any, None]],
         *args: object,
         member: Member | None = None,
-        then: Callable[[], None] | None = None,
+        then: Callable[[], object] | None = None,
     ) -> None:
         """Run ``work(*args)`` until it ends, ``member`` is left, or we close; then ``then``."""
         task = self._group.create_task(self._contained(work, args))
@@ -371,7 +374,7 @@ class BlobSwarm:
             self._clock(),
             seeding=torrent.seeding,
             peers=torrent.peers,
-            pending=len(member.offering),
+            pending=self._pending(member),
         )
         if plan is None:
             return False
@@ -379,8 +382,8 @@ class BlobSwarm:
             batch = Batch(plan.event, plan.offers)
             for _ in range(plan.offers):
                 key = secrets.token_bytes(ID_SIZE)
-                member.offering.add(key)
-                done = partial(member.offering.discard, key)
+                member.offering[key] = self._clock()
+                done = partial(member.offering.pop, key, None)
                 self._spawn(self._offer, member, key, batch, member=member, then=done)
         else:
             self._announce(member, plan.event)
@@ -407,7 +410,7 @@ class BlobSwarm:
             return
         match message:
             case AnnounceReply():
-                peers, pending = member.torrent.peers, len(member.offering)
+                peers, pending = member.torrent.peers, self._pending(member)
                 member.schedule.replied(message, self._clock(), peers=peers, pending=pending)
                 self._announce_due(member)
             case Failure():
@@ -420,6 +423,11 @@ class BlobSwarm:
                     waiting.set_result(message)
 
     # -- connections ------------------------------------------------------------------------
+
+    def _pending(self, member: Member) -> int:
+        """Offers that an answer is likely for; one that was passed over never gets any."""
+        since = self._clock() - FRESH_OFFER
+        return sum(begun >= since for begun in member.offering.values())
 
     def _room(self, member: Member) -> bool:
         torrent = member.torrent
@@ -448,14 +456,19 @@ class BlobSwarm:
             if remote in torrent.banned or (taken and remote < self._peer_id):
                 return
             channel = await dial.open(answer.sdp)
-            member.offering.discard(key)
-            await torrent.attach(channel, remote)
+            member.offering.pop(key, None)
+            await self._attach(member, channel, remote)
         except (SwarmError, OSError) as error:  # TimeoutError and ConnectionError are OSErrors
             log.debug("an offer for blob %s came to nothing: %s", torrent.ref, error)
         finally:
             self._offers.pop(key, None)
             if dial is not None:
                 await dial.close()
+
+    async def _attach(self, member: Member, channel: Channel, remote: bytes) -> None:
+        await member.torrent.attach(channel, remote)
+        if not member.torrent.seeding:
+            member.schedule.lost(self._clock())
 
     def _consider(self, member: Member, offer: RelayedOffer) -> None:
         remote, torrent = offer.peer_id, member.torrent
@@ -482,7 +495,7 @@ class BlobSwarm:
                 return
             channel = await dial.open()
             member.answering.discard(remote)
-            await torrent.attach(channel, remote)
+            await self._attach(member, channel, remote)
         except (SwarmError, OSError) as error:
             log.debug("an offer for blob %s came to nothing: %s", torrent.ref, error)
         finally:

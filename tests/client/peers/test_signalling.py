@@ -49,6 +49,21 @@ def test_a_download_makes_offers_only_when_there_is_somebody_to_take_them() -> N
     assert due(schedule, 20.0) == Plan(Event.NONE, 2)
     schedule.replied(reply(2, 1), 20.1, peers=0, pending=2)
     assert due(schedule, 20.2) is None
+    schedule.replied(reply(3, 1), 20.3, peers=0, pending=2)
+    assert due(schedule, 20.4) is None
+    assert due(schedule, 22.4) == Plan(Event.NONE, 3)
+
+
+def test_a_download_that_lost_a_peer_looks_for_another_soon() -> None:
+    schedule = Schedule(Random(1))
+    due(schedule, 0.0)
+    schedule.replied(reply(1, 1), 0.0, peers=0, pending=0)
+    assert due(schedule, 0.0) == Plan(Event.NONE, 1)
+    schedule.replied(reply(1, 1), 0.0, peers=1, pending=0)
+    assert due(schedule, 3.0, peers=1) is None
+    schedule.lost(3.0)
+    assert due(schedule, 3.5) is None
+    assert due(schedule, 5.0) == Plan(Event.NONE, 1)
 
 
 def test_offers_are_bounded_and_stop_when_there_are_enough_peers() -> None:
