@@ -67,7 +67,7 @@ def run_one(name: str, folder: Path, docker: str, console: Console) -> bool:
     console.rule(name)
     began = time.monotonic()
     with ExitStack() as stack:
-        swarm = Swarm(folder, docker, stack)
+        swarm = Swarm(folder, docker, CACHE, stack)
         swarm.start_tracker()
         submitter = swarm.peer("submitter")
         honest = [swarm.peer("volunteer-1"), swarm.peer("volunteer-2")]
@@ -87,28 +87,30 @@ def run_one(name: str, folder: Path, docker: str, console: Console) -> bool:
         seconds = time.monotonic() - began
         good = CHECKS[name](results, console)
         everyone = [submitter, *honest, validator, cheat]
-        good &= books(swarm, job, everyone, cheat, console)
+        good &= audit(swarm, job, everyone, cheat, console)
     console.print(f"{name} took {seconds:.0f} s")
     return good
 
 
-def books(swarm: Swarm, job: str, everyone: list[Peer], cheat: Peer, console: Console) -> bool:
+def audit(swarm: Swarm, job: str, everyone: list[Peer], cheat: Peer, console: Console) -> bool:
     """Show who did what; whether the cheat was caught, earned nothing, and the books balance."""
     names = {peer.key: peer.name for peer in everyone}
-    accounts = swarm.get("accounts?limit=1000")["accounts"]
+    accounts = [swarm.get(f"accounts/{peer.key}") for peer in everyone]
     ledger = swarm.get("status")["ledger"]
     view = swarm.get(f"jobs/{job}")
     console.print(report.peers(names, swarm.units(job), accounts))
-    console.print(report.balances(accounts, names, ledger["minted"]))
-    by_key = {account["account"]: account for account in accounts}
-    held = sum(account["balance"] for account in accounts if account["account"] != "mint")
+    books = swarm.get("accounts?limit=1000")["accounts"]
+    console.print(report.balances(books, names, ledger["minted"]))
+    held = sum(account["balance"] for account in books if account["account"] != "mint")
+    paid = 2 * view["price"] * view["units"]
+    by_name = {names[account["account"]]: account for account in accounts}
     checks = {
         "every unit was accepted": view["counts"]["accepted"] == view["units"],
-        "the cheat was caught": swarm.get(f"accounts/{cheat.key}")["wrong"] > 0,
-        "the cheat earned nothing": by_key.get(cheat.key, {"balance": 0})["balance"] == 0,
+        "the cheat was caught": by_name[cheat.name]["wrong"] > 0,
+        "the cheat earned nothing": by_name[cheat.name]["earned"] == 0,
         "the books balance": ledger["total"] == 0 and held == ledger["minted"] == CREDITS,
-        "the submitter paid exactly for what was accepted": by_key[everyone[0].key]["balance"]
-        == CREDITS - 2 * view["price"] * view["units"],
+        "the submitter paid exactly for what was accepted": by_name["submitter"]["balance"]
+        == CREDITS - paid,
     }
     for check, holds in checks.items():
         console.print(f"  {'[green]yes' if holds else '[red]NO '}[/]  {check}")

@@ -68,10 +68,8 @@ def peers(
         table.add_column(column, justify="right")
     table.add_column("")
     for key, name in names.items():
-        account = by_key.get(key, {"balance": 0, "banned": False})
-        caught = "[red]caught and banned" if account["banned"] else ""
-        if wrong[key] and not caught:
-            caught = "[red]caught"
+        account = by_key[key]
+        caught = "[red]caught" * bool(wrong[key]) + " and banned" * account["banned"]
         cells = (f"{right[key]:,}", f"{wrong[key]:,}", f"{account['balance']:,}")
         table.add_row(name, *cells, caught)
     return table

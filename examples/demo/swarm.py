@@ -7,8 +7,9 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,17 +40,18 @@ class Peer:
 class Swarm:
     """Starts roles as processes of their own and ends them all, whatever happens."""
 
-    def __init__(self, folder: Path, engine: str, stack: ExitStack) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, engine: str, cache: Path, stack: ExitStack) -> None:
         self._stack = stack
-        self._environment = os.environ | {"DOCKER_HOST": engine, "SWARM_HOME": str(folder)}
+        self._environment = os.environ | {"DOCKER_HOST": engine, "SWARM_CACHE": str(cache)}
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.folder = folder
         self.url = ""
 
-    def start_tracker(self) -> None:
-        """Start a tracker on a free port and wait until it listens."""
-        data = self._folder / "tracker"
+    def start_tracker(self, listen: str = "127.0.0.1:0") -> None:
+        """Start a tracker, by default on a free port, and wait until it listens."""
+        data = self.folder / "tracker"
         home = Peer("tracker", data)
-        arguments = ["tracker", "serve", "--data", str(data), "--listen", "127.0.0.1:0"]
+        arguments = ["tracker", "serve", "--data", str(data), "--listen", listen]
         process = self._start(home, [*SWARM, *arguments])
         deadline = time.monotonic() + START_SECONDS
         while not (found := re.search(r"http://\S+", home.log.read_text())):
@@ -61,33 +63,55 @@ class Swarm:
 
     def peer(self, name: str) -> Peer:
         """A peer with a fresh key."""
-        peer = Peer(name, self._folder / name)
+        peer = Peer(name, self.folder / name)
         peer.key = self.run(peer, "key", "show").strip()
         return peer
 
-    def volunteer(self, peer: Peer, *extra: str, program: list[str] | None = None) -> None:
+    def volunteer(
+        self,
+        peer: Peer,
+        *options: str,
+        program: list[str] | None = None,
+        extra: dict[str, str] | None = None,
+    ) -> None:
         """Start ``peer`` as a volunteer with one core."""
-        arguments = ["volunteer", "--cpus", "1", "--memory", "512MiB", *extra]
-        self._start(peer, [*(program or SWARM), *arguments])
+        arguments = ["volunteer", "--cpus", "1", "--memory", "512MiB", *options]
+        self._start(peer, [*(program or SWARM), *arguments], extra)
+
+    def stop_all(self) -> None:
+        """Stop every process that runs, the last one first."""
+        for process in reversed(self._processes.values()):
+            stop(process)
+
+    def kill(self, name: str) -> None:
+        """Kill the process of a peer, or the tracker, with no chance to tidy up."""
+        self._processes[name].kill()
+        self._processes[name].wait()
 
     def grant(self, peer: Peer, amount: int) -> None:
         """Mint credits for ``peer``."""
-        data = str(self._folder / "tracker")
+        data = str(self.folder / "tracker")
         self.run(peer, "tracker", "grant", peer.key, str(amount), "--data", data)
 
     def run(self, peer: Peer, *arguments: str) -> str:
         """Run a command as ``peer`` and return what it prints."""
-        done = subprocess.run(
+        done = self.ask(peer, *arguments)
+        if done.returncode:
+            raise DemoError(f"swarm {' '.join(arguments)}:\n{done.stderr}")
+        return done.stdout
+
+    def ask(
+        self, peer: Peer, *arguments: str, extra: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command as ``peer``, whatever comes of it."""
+        return subprocess.run(
             [*SWARM, *arguments],
-            env=self._environment | {"SWARM_HOME": str(peer.home)},
+            env=self._environment | {"SWARM_HOME": str(peer.home)} | (extra or {}),
             capture_output=True,
             text=True,
             start_new_session=True,
             check=False,
         )
-        if done.returncode:
-            raise DemoError(f"swarm {' '.join(arguments)}:\n{done.stderr}")
-        return done.stdout
 
     def show(self, peer: Peer, *arguments: str) -> None:
         """Run a command as ``peer`` on the terminal."""
@@ -103,6 +127,25 @@ class Swarm:
         with urllib.request.urlopen(f"{self.url}/api/v1/{path}", timeout=30) as response:
             return json.load(response)
 
+    def status_of(self, path: str) -> int:
+        """The HTTP status that the tracker answers with."""
+        try:
+            self.get(path)
+        except urllib.error.HTTPError as error:
+            return error.code
+        return 200
+
+    def until(self, job: str, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """Follow a job until ``holds`` is true of its view."""
+        url = f"{self.url}/api/v1/jobs/{job}/events"
+        with urllib.request.urlopen(url, timeout=60) as events:
+            for line in events:
+                if line.startswith(b"data: "):
+                    view: dict[str, Any] = json.loads(line[6:])
+                    if holds(view):
+                        return view
+        raise DemoError(f"the job ended before that: {view}")
+
     def units(self, job: str) -> Iterator[dict[str, Any]]:
         """Every unit of a job."""
         after = -1
@@ -111,17 +154,20 @@ class Swarm:
             yield from page["units"]
             after = page["next"]
 
-    def _start(self, peer: Peer, command: list[str]) -> subprocess.Popen[bytes]:
+    def _start(
+        self, peer: Peer, command: list[str], extra: dict[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
         with peer.log.open("wb") as log:
             process = subprocess.Popen(
                 command,
-                env=self._environment | {"SWARM_HOME": str(peer.home)},
+                env=self._environment | {"SWARM_HOME": str(peer.home)} | (extra or {}),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
         self._stack.enter_context(self._ending(process))
+        self._processes[peer.name] = process
         return process
 
     @contextmanager
