@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from sandbox.engine import Engine
 from tests.acceptance.conftest import containers
 
@@ -27,6 +29,13 @@ def processes_of(folder: Path) -> list[str]:
     return found
 
 
+@pytest.fixture
+def heeded_ctrl_c() -> None:
+    """A shell makes programs in the background deaf to Ctrl-C, and the demo would inherit it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.mark.usefixtures("heeded_ctrl_c")
 def test_ctrl_c_leaves_no_process_and_no_container(
     docker_engine: Engine, runtime_image: str, tmp_path: Path
 ) -> None:

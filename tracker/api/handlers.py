@@ -148,10 +148,12 @@ class Api:
             headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
         )
         await response.prepare(request)
-        version, idle = -1, 0.0
+        seen: tuple[int, str] | None = None
+        idle = 0.0
         while job := self.sessions.desk.jobs.get(job_id):
-            if job.version != version:
-                version, idle = job.version, 0.0
+            latest = (job.version, self.sessions.desk.obstacle(job))
+            if latest != seen:
+                seen, idle = latest, 0.0
                 await response.write(_event(self._live(job)))
             elif (idle := idle + WATCH_SECONDS) >= 15:
                 idle = 0.0

@@ -1,0 +1,1 @@
+"""What a submitter does: job files, publishing, results."""

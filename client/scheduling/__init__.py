@@ -1,0 +1,1 @@
+"""What a volunteer decides: pure, events in and commands out."""

@@ -1,0 +1,1 @@
+"""What a volunteer does: its session, its cells, its results on disk."""
