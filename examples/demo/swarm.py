@@ -10,13 +10,15 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 START_SECONDS = 30.0
-STOP_SECONDS = 20.0
+STOPPING = ((signal.SIGTERM, 3.0), (signal.SIGTERM, 20.0), (signal.SIGKILL, 0.0))
+"""What a process is told in turn, and the seconds that it gets: a volunteer that is told twice
+does not finish its unit first."""
 
 
 class DemoError(Exception):
@@ -41,7 +43,7 @@ class Swarm:
     """Starts roles as processes of their own and ends them all, whatever happens."""
 
     def __init__(self, folder: Path, engine: str, cache: Path, stack: ExitStack) -> None:
-        self._stack = stack
+        stack.callback(self.stop_all)
         self._environment = os.environ | {"DOCKER_HOST": engine, "SWARM_CACHE": str(cache)}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self.folder = folder
@@ -79,9 +81,11 @@ class Swarm:
         self._start(peer, [*(program or SWARM), *arguments], extra)
 
     def stop_all(self) -> None:
-        """Stop every process that runs, the last one first."""
-        for process in reversed(self._processes.values()):
-            stop(process)
+        """Stop every process that runs: the peers together, then the tracker."""
+        tracker = self._processes.get("tracker")
+        stop(*(process for process in self._processes.values() if process is not tracker))
+        if tracker is not None:
+            stop(tracker)
 
     def kill(self, name: str) -> None:
         """Kill the process of a peer, or the tracker, with no chance to tidy up."""
@@ -118,9 +122,11 @@ class Swarm:
         process = subprocess.Popen(
             [*SWARM, *arguments], env=self._environment | {"SWARM_HOME": str(peer.home)}
         )
-        with self._ending(process):
+        try:
             if process.wait():
                 raise DemoError(f"swarm {arguments[0]} ended with status {process.returncode}")
+        finally:
+            stop(process)
 
     def get(self, path: str) -> Any:
         """Ask the tracker's REST service."""
@@ -166,28 +172,22 @@ class Swarm:
                 stderr=log,
                 start_new_session=True,
             )
-        self._stack.enter_context(self._ending(process))
         self._processes[peer.name] = process
         return process
 
-    @contextmanager
-    def _ending(self, process: subprocess.Popen[bytes]) -> Iterator[None]:
-        try:
-            yield
-        finally:
-            stop(process)
 
-
-def stop(process: subprocess.Popen[bytes]) -> None:
-    """Ask a process to end, then make it."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        if process.poll() is None:
+def stop(*processes: subprocess.Popen[bytes]) -> None:
+    """Ask processes to end, ask again to end at once, then make them."""
+    for number, patience in STOPPING:
+        running = [process for process in processes if process.poll() is None]
+        for process in running:
             process.send_signal(number)
-            try:
-                process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                continue
-    process.wait()
+        deadline = time.monotonic() + patience
+        for process in running:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, deadline - time.monotonic()))
+    for process in processes:
+        process.wait()
 
 
 SWARM = [sys.executable, "-m", "openswarm"]
