@@ -16,8 +16,8 @@ import aiohttp
 import uvloop
 
 from bench.tracker import IMAGE, OUTPUT
-from client.batches import Batches
-from client.pace import Tuning
+from client.scheduling.batches import Batches
+from client.scheduling.pace import Tuning
 from workunits.ids import Digest, LeaseToken, UnitId
 from workunits.metainfo import hash_stream
 from workunits.parameters import NamedBlob

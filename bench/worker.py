@@ -12,10 +12,10 @@ import uvloop
 
 from bench.tracker import IMAGE
 from client.blobs import BlobStore
-from client.notices import Notice, Online
 from client.peers.swarm import BlobSwarm
-from client.supply import SwarmBlobs
-from client.volunteer import Capacity, Volunteer
+from client.work.notices import Notice, Online
+from client.work.supply import SwarmBlobs
+from client.work.volunteer import Capacity, Volunteer
 from sandbox.fake import FakeSandbox, sleeping
 from workunits.signing import Identity
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from client.config import Config
-from client.quantities import format_seconds, format_size
+from client.jobs.quantities import format_seconds, format_size
 from client.tracker_api import TrackerApi
 from client.views import StatusView
 from workunits.errors import SwarmError

@@ -17,7 +17,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from client.jobfile import Draft
+    from client.jobs.jobfile import Draft
     from client.tracker_api import TrackerApi
     from client.views import AccountView, JobView, UnitView
     from openswarm.api import Result, account, job, jobs, load_job, results, submit, wait
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _PLACES = {
     "AccountView": "client.views",
-    "Draft": "client.jobfile",
+    "Draft": "client.jobs.jobfile",
     "JobView": "client.views",
     "Manifest": "workunits.manifest",
     "Result": "openswarm.api",

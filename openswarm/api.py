@@ -5,12 +5,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from client import jobfile, keys
+from client import keys
 from client.config import Config
-from client.harvest import Harvest
-from client.jobfile import Draft
-from client.result_folder import ResultFolder
-from client.submission import publish
+from client.jobs import jobfile
+from client.jobs.harvest import Harvest
+from client.jobs.jobfile import Draft
+from client.jobs.result_folder import ResultFolder
+from client.jobs.submission import publish
 from client.tracker_api import TrackerApi
 from client.views import AccountView, JobView
 

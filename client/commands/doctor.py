@@ -7,7 +7,7 @@ import click
 
 from client import terminal
 from client.commands.invocation import Invocation, command
-from client.quantities import plural
+from client.jobs.quantities import plural
 from workunits.errors import LocalError
 
 

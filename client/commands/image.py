@@ -6,7 +6,7 @@ import click
 
 from client import terminal
 from client.commands.invocation import Invocation, command, option
-from client.quantities import format_size
+from client.jobs.quantities import format_size
 from workunits.errors import UnavailableError
 
 

@@ -4,7 +4,7 @@ import click
 
 from client import terminal
 from client.commands.invocation import Invocation, command, option
-from client.quantities import plural
+from client.jobs.quantities import plural
 from workunits.ids import short
 
 MAX_SHOWN = 10

@@ -9,8 +9,8 @@ import click
 
 from client import terminal
 from client.commands.invocation import Invocation, command, option
-from client.quantities import plural
-from client.result_folder import ResultFolder
+from client.jobs.quantities import plural
+from client.jobs.result_folder import ResultFolder
 from workunits.errors import UnavailableError
 from workunits.ids import short
 
@@ -35,7 +35,7 @@ async def results(call: Invocation, job: str, folder: Path, watch: bool) -> None
     it again to fetch what has been accepted since, or what was not to be had before.
     """
     from client.commands.watch import UnfinishedError, follow
-    from client.harvest import Harvest
+    from client.jobs.harvest import Harvest
 
     unfinished: UnfinishedError | None = None
     async with call.tracker() as tracker:

@@ -9,11 +9,11 @@ import click
 
 from client import terminal
 from client.commands.invocation import Invocation, command, option
-from client.quantities import format_seconds, format_size, plural
+from client.jobs.quantities import format_seconds, format_size, plural
 from workunits.ids import JobId, short
 
 if TYPE_CHECKING:
-    from client.jobfile import Draft
+    from client.jobs.jobfile import Draft
 
 PREVIEW = 5
 
@@ -36,8 +36,8 @@ async def submit(call: Invocation, job: Path, dry_run: bool, watch: bool) -> Non
     credits aside that the job can cost. Files up to 1 MiB are handed to the tracker; larger ones
     are served from here, by --watch or by `swarm seed`.
     """
-    from client import jobfile
-    from client.submission import publish
+    from client.jobs import jobfile
+    from client.jobs.submission import publish
 
     draft = jobfile.load(job, call.runtime_image)
     if dry_run:
@@ -55,7 +55,7 @@ async def submit(call: Invocation, job: Path, dry_run: bool, watch: bool) -> Non
             _next_steps(call, job, view.id, left)
             return
         if left:
-            from client.seeding import swarming
+            from client.jobs.seeding import swarming
 
             await stack.enter_async_context(swarming(call.config, call.config.home, left))
         from client.commands.watch import follow
@@ -69,8 +69,8 @@ async def seed(call: Invocation, job: Path) -> None:
     """Serve the files of a job to the peers that compute it, until Ctrl-C."""
     import asyncio
 
-    from client import jobfile
-    from client.seeding import swarming
+    from client.jobs import jobfile
+    from client.jobs.seeding import swarming
 
     draft = jobfile.load(job, lambda: jobfile.NO_IMAGE)
     async with swarming(call.config, call.config.home, draft.files.values()):

@@ -13,13 +13,13 @@ import click
 
 from client import terminal
 from client.commands.invocation import Invocation, command, option
-from client.quantities import format_size, parse_size, plural
+from client.jobs.quantities import format_size, parse_size, plural
 from workunits.errors import UnavailableError
 from workunits.ids import short
 
 if TYPE_CHECKING:
-    from client.notices import Notice
-    from client.volunteer import Status, Volunteer
+    from client.work.notices import Notice
+    from client.work.volunteer import Status, Volunteer
     from sandbox.runner import Sandbox
 
 BLINK = 0.5
@@ -131,9 +131,9 @@ async def _volunteer(
     from client import keys
     from client.blobs import BlobStore
     from client.peers.swarm import BlobSwarm
-    from client.supply import SwarmBlobs
     from client.tracker_api import check_url
-    from client.volunteer import Capacity, Volunteer
+    from client.work.supply import SwarmBlobs
+    from client.work.volunteer import Capacity, Volunteer
 
     config = call.config
     identity = call.identity()
@@ -156,7 +156,10 @@ async def _volunteer(
 
 @contextmanager
 def _signals(call: Invocation, worker: "Volunteer") -> Iterator[asyncio.Event]:
-    """Set the event on the second Ctrl-C (or SIGTERM); the first drains."""
+    """Set the event on the second Ctrl-C (or SIGTERM); the first drains.
+
+    None has any effect afterwards: what remains is to remove containers, and that takes seconds.
+    """
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     asked = 0
@@ -176,7 +179,7 @@ def _signals(call: Invocation, worker: "Volunteer") -> Iterator[asyncio.Event]:
         yield stopped
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
+            loop.add_signal_handler(number, lambda: None)
 
 
 @dataclass
@@ -223,7 +226,7 @@ class Screen:
 
     def notice(self, notice: "Notice") -> None:
         """Show one thing that happened."""
-        from client import notices
+        from client.work import notices
 
         if self.call.json:
             terminal.show_json({"event": type(notice).__name__} | terminal.plain(notice))

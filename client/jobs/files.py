@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from client.job_table import Notes
-from client.toml_lines import KeyPath
+from client.jobs.table import Notes
+from client.jobs.toml_lines import KeyPath
 from workunits.errors import SwarmError
 from workunits.ids import BlobRef
 from workunits.metainfo import hash_stream

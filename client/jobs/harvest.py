@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from client.config import Config
+from client.jobs.quantities import plural
+from client.jobs.result_folder import ResultFolder
+from client.jobs.seeding import swarming
 from client.peers.swarm import BlobSwarm
-from client.quantities import plural
-from client.result_folder import ResultFolder
-from client.seeding import swarming
 from client.tracker_api import TrackerApi, TrackerError
 from client.views import UnitView
 from workunits.errors import MalformedError, UnavailableError

@@ -50,11 +50,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
-from client.job_files import JobFiles
-from client.job_parameters import SpelledFloat, read_sweep
-from client.job_table import REQUIRED, JobFileError, Mistake, Notes, Table
-from client.quantities import format_seconds, format_size, parse_seconds, parse_size
-from client.toml_lines import KeyPath, error_line, key_lines
+from client.jobs.files import JobFiles
+from client.jobs.parameters import SpelledFloat, read_sweep
+from client.jobs.quantities import format_seconds, format_size, parse_seconds, parse_size
+from client.jobs.table import REQUIRED, JobFileError, Mistake, Notes, Table
+from client.jobs.toml_lines import KeyPath, error_line, key_lines
 from workunits.errors import MalformedError, UnavailableError
 from workunits.ids import BlobRef, PeerKey
 from workunits.manifest import (

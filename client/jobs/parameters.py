@@ -4,9 +4,9 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from client.job_files import JobFiles
-from client.job_table import Notes, Table
-from client.toml_lines import KeyPath
+from client.jobs.files import JobFiles
+from client.jobs.table import Notes, Table
+from client.jobs.toml_lines import KeyPath
 from workunits.errors import MalformedError, SwarmError
 from workunits.names import parameter_name, plain_text
 from workunits.parameters import (

@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Callable
 from pathlib import Path
 
-from client.jobfile import Draft
+from client.jobs.jobfile import Draft
 from client.tracker_api import TrackerApi, TrackerError, now
 from client.views import JobView
 from workunits.manifest import NONCE_SIZE, SignedManifest

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from client.quantities import plural
-from client.toml_lines import KeyPath, line_of
+from client.jobs.quantities import plural
+from client.jobs.toml_lines import KeyPath, line_of
 from workunits.errors import LocalError, SwarmError
 
 MAX_MISTAKES = 50

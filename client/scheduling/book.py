@@ -8,12 +8,12 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from client import moves
-from client.cells import CellRecord, Cells, Life
-from client.leases import EARLY, OVER, UNCOMMITTED, Held, State, step
-from client.moves import Command
-from client.needs import Needs
-from client.pace import Tuning
+from client.scheduling import moves
+from client.scheduling.cells import CellRecord, Cells, Life
+from client.scheduling.leases import EARLY, OVER, UNCOMMITTED, Held, State, step
+from client.scheduling.moves import Command
+from client.scheduling.needs import Needs
+from client.scheduling.pace import Tuning
 from workunits.ids import BlobRef, JobId, LeaseToken
 from workunits.manifest import SignedManifest
 from workunits.wire.work import MAX_HOLD
@@ -85,7 +85,7 @@ class Book:
             self.jobs[lease.job].early.add(lease.token)
 
     def move(self, lease: Held, to: State) -> None:
-        """Take a step of the table in ``client.leases``."""
+        """Take a step of the table in ``client.scheduling.leases``."""
         before = lease.state
         step(lease, to)
         self._counts[before] -= 1

@@ -7,7 +7,7 @@ are events as they stand.
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from client.leases import State
+from client.scheduling.leases import State
 from workunits.ids import BlobRef, Digest, JobId, LeaseToken, UnitId
 from workunits.manifest import SignedManifest
 from workunits.wire import work

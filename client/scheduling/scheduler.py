@@ -1,7 +1,7 @@
 """The volunteer's scheduler: events in, commands out. No I/O, no clock, no randomness of its own.
 
 It decides how many leases to hold, what to fetch, which unit runs in which cell, when to commit,
-what to give back. ``client.volunteer`` carries its commands out.
+what to give back. ``client.work.volunteer`` carries its commands out.
 """
 
 from collections import deque
@@ -10,13 +10,13 @@ from math import inf
 from random import Random
 from typing import Any
 
-from client import moves
-from client.batches import Batches
-from client.book import Book, JobRecord
-from client.cells import CellRecord, Life
-from client.leases import EARLY, Held, State
-from client.moves import Command, Event
-from client.pace import Pace, Tuning, averaged
+from client.scheduling import moves
+from client.scheduling.batches import Batches
+from client.scheduling.book import Book, JobRecord
+from client.scheduling.cells import CellRecord, Life
+from client.scheduling.leases import EARLY, Held, State
+from client.scheduling.moves import Command, Event
+from client.scheduling.pace import Pace, Tuning, averaged
 from workunits.errors import LimitError
 from workunits.ids import JobId, LeaseToken
 from workunits.manifest import SignedManifest

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
-from client import moves
-from client.session import Session
-from client.stash import Entry
+from client.scheduling import moves
+from client.work.session import Session
+from client.work.stash import Entry
 from workunits.ids import LeaseToken, UnitId
 from workunits.manifest import MAX_MANIFEST
 from workunits.results import commitment, seal

@@ -3,7 +3,7 @@
 from io import BytesIO
 from pathlib import Path
 
-from client.supply import Blobs
+from client.work.supply import Blobs
 from sandbox.runner import Ending as Seen
 from sandbox.runner import Outcome
 from workunits.ids import BlobRef

@@ -12,8 +12,8 @@ from typing import Protocol, TypeAlias
 
 import aiohttp
 
-from client.backoff import Backoff
-from client.clock import Clock
+from client.work.backoff import Backoff
+from client.work.clock import Clock
 from workunits.errors import (
     Blame,
     LocalError,

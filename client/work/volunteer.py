@@ -8,18 +8,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random, SystemRandom
 
-from client import moves, notices
-from client.clock import Clock
-from client.dispatch import Dispatch
-from client.leases import UNCOMMITTED, State
-from client.moves import Command, Event
-from client.notices import Notice
-from client.pace import Tuning
-from client.scheduler import Scheduler
-from client.session import SKEW, Peer, Session
-from client.stash import Entry, Stash
-from client.supply import Blobs
-from client.workshop import Workshop, why_output
+from client.scheduling import moves
+from client.scheduling.leases import UNCOMMITTED, State
+from client.scheduling.moves import Command, Event
+from client.scheduling.pace import Tuning
+from client.scheduling.scheduler import Scheduler
+from client.work import notices
+from client.work.clock import Clock
+from client.work.dispatch import Dispatch
+from client.work.notices import Notice
+from client.work.session import SKEW, Peer, Session
+from client.work.stash import Entry, Stash
+from client.work.supply import Blobs
+from client.work.workshop import Workshop, why_output
 from sandbox.runner import Sandbox
 from workunits.errors import LocalError, SwarmError, UnavailableError
 from workunits.ids import BlobRef, Digest, JobId, LeaseToken, PeerKey, short

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from client import moves, notices
-from client.moves import Event
-from client.notices import Notice
-from client.outcomes import describe, is_lost
-from client.stash import Entry
-from client.supply import Blobs
+from client.scheduling import moves
+from client.scheduling.moves import Event
+from client.work import notices
+from client.work.notices import Notice
+from client.work.outcomes import describe, is_lost
+from client.work.stash import Entry
+from client.work.supply import Blobs
 from sandbox.runner import Cell, Limits, Mount, Outcome, Program, Sandbox
 from sandbox.runner import Task as Job
 from workunits.errors import SwarmError

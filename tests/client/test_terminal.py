@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from client import terminal
-from client.job_table import JobFileError, Mistake
+from client.jobs.table import JobFileError, Mistake
 from workunits.errors import LocalError
 from workunits.manifest import Policy
 

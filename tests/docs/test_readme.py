@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from client import jobfile
+from client.jobs import jobfile
 from tests.docs.pages import ROOT, page
 
 README = page("README.md")

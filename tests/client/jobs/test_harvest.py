@@ -9,11 +9,11 @@ from typing import cast
 import pytest
 
 from client.config import Config
-from client.harvest import Harvest
-from client.result_folder import ResultFolder
+from client.jobs.harvest import Harvest
+from client.jobs.result_folder import ResultFolder
 from client.tracker_api import TrackerApi, TrackerError
 from client.views import ResultView, UnitView
-from tests.client.tracker import job_of
+from tests.client.work.tracker import job_of
 from workunits.errors import MalformedError
 from workunits.ids import BlobRef, JobId
 from workunits.metainfo import hash_stream

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from client.job_table import JobFileError, Mistake
-from client.jobfile import Draft, load
+from client.jobs.jobfile import Draft, load
+from client.jobs.table import JobFileError, Mistake
 from workunits.errors import UnavailableError
 from workunits.ids import JobId, PeerKey
 from workunits.manifest import Comparator, Comparison, Limits, Manifest, Policy

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.quantities import format_seconds, format_size, parse_seconds, parse_size, plural
+from client.jobs.quantities import format_seconds, format_size, parse_seconds, parse_size, plural
 
 
 def test_sizes_have_powers_of_1000_and_of_1024() -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from client.result_folder import ForeignFileError, ResultFolder
-from tests.client.tracker import job_of
+from client.jobs.result_folder import ForeignFileError, ResultFolder
+from tests.client.work.tracker import job_of
 from workunits.errors import MalformedError
 from workunits.manifest import SignedManifest
 from workunits.metainfo import hash_stream

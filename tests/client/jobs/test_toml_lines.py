@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from client.toml_lines import KeyPath, error_line, key_lines, line_of
+from client.jobs.toml_lines import KeyPath, error_line, key_lines, line_of
 
 DOCUMENT = '''\
 # a job

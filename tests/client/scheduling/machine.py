@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from random import Random
 
-from client import moves
-from client.leases import OVER, State
-from client.moves import Command, Event
-from client.pace import Tuning
-from client.scheduler import Scheduler
-from tests.client.tracker import job_of, ref_of
+from client.scheduling import moves
+from client.scheduling.leases import OVER, State
+from client.scheduling.moves import Command, Event
+from client.scheduling.pace import Tuning
+from client.scheduling.scheduler import Scheduler
+from tests.client.work.tracker import job_of, ref_of
 from workunits.ids import BlobRef, Digest, JobId, LeaseToken, UnitId
 from workunits.manifest import SignedManifest
 from workunits.parameters import NamedBlob

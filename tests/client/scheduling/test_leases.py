@@ -2,9 +2,9 @@
 
 import pytest
 
-from client.leases import Held, IllegalStepError, State, step
-from tests.client.scheduling import PLAIN
-from tests.client.tracker import ref_of
+from client.scheduling.leases import Held, IllegalStepError, State, step
+from tests.client.scheduling.machine import PLAIN
+from tests.client.work.tracker import ref_of
 from workunits.ids import LeaseToken
 
 

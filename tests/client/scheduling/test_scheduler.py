@@ -2,12 +2,22 @@
 
 import pytest
 
-from client import moves
-from client.leases import State
-from client.pace import Tuning
-from client.scheduler import MAX_JOBS
-from tests.client.scheduling import BIG, DATA, FED, HUGE, OTHER, PLAIN, PROGRAM, World, digest_of
-from tests.client.tracker import job_of
+from client.scheduling import moves
+from client.scheduling.leases import State
+from client.scheduling.pace import Tuning
+from client.scheduling.scheduler import MAX_JOBS
+from tests.client.scheduling.machine import (
+    BIG,
+    DATA,
+    FED,
+    HUGE,
+    OTHER,
+    PLAIN,
+    PROGRAM,
+    World,
+    digest_of,
+)
+from tests.client.work.tracker import job_of
 from workunits.errors import LimitError
 from workunits.ids import JobId, LeaseToken
 from workunits.manifest import SignedManifest

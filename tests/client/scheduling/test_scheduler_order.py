@@ -4,9 +4,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from client import moves
-from client.pace import Tuning
-from tests.client.scheduling import BIG, FED, HUGE, PLAIN, World
+from client.scheduling import moves
+from client.scheduling.pace import Tuning
+from tests.client.scheduling.machine import BIG, FED, HUGE, PLAIN, World
 from workunits.manifest import SignedManifest
 
 

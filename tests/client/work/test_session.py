@@ -11,10 +11,10 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.backoff import Backoff
-from client.clock import Clock
-from client.session import Peer, Session
-from tests.client.tracker import peer_key
+from client.work.backoff import Backoff
+from client.work.clock import Clock
+from client.work.session import Peer, Session
+from tests.client.work.tracker import peer_key
 from workunits.errors import (
     Blame,
     MalformedError,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from client.stash import Entry, Stash
+from client.work.stash import Entry, Stash
 from workunits.errors import LocalError, RemoteError
 from workunits.ids import JobId, LeaseToken, UnitId
 from workunits.results import Ending, Result

@@ -6,8 +6,8 @@ import pytest
 
 from client.blobs import BlobStore
 from client.peers.swarm import BlobSwarm
-from client.supply import SwarmBlobs
-from tests.client.tracker import ref_of
+from client.work.supply import SwarmBlobs
+from tests.client.work.tracker import ref_of
 from workunits.errors import SwarmError, UnavailableError
 
 NOBODY = "http://127.0.0.1:1"

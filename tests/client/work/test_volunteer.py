@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from client import notices
+from client.work import notices
 from sandbox.fake import Played, Stage
 from sandbox.runner import Ending as Seen
-from tests.client.tracker import TrackerDouble, job_of
-from tests.client.volunteering import MemoryBlobs, drained, world_of
+from tests.client.work.tracker import TrackerDouble, job_of
+from tests.client.work.volunteering import MemoryBlobs, drained, world_of
 from workunits.manifest import Comparator, Comparison
 from workunits.parameters import NamedBlob
 from workunits.results import Ending

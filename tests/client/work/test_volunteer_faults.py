@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from client import notices
-from client.clock import Clock
-from client.pace import Tuning
-from client.volunteer import Volunteer
+from client.scheduling.pace import Tuning
+from client.work import notices
+from client.work.clock import Clock
+from client.work.volunteer import Volunteer
 from sandbox.fake import Played, Stage
-from tests.client.tracker import TrackerDouble, job_of
-from tests.client.volunteering import drained, square, world_of
+from tests.client.work.tracker import TrackerDouble, job_of
+from tests.client.work.volunteering import drained, square, world_of
 from workunits.errors import RefusedError
 from workunits.ids import LeaseToken, UnitId
 from workunits.signing import Identity

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 
-from client.clock import Clock
-from client.notices import Notice
-from client.pace import Tuning
-from client.volunteer import Capacity, Volunteer
+from client.scheduling.pace import Tuning
+from client.work.clock import Clock
+from client.work.notices import Notice
+from client.work.volunteer import Capacity, Volunteer
 from sandbox.fake import FakeSandbox, Play, Played, Stage
-from tests.client.tracker import TrackerDouble, peer_key, rng, tracking
+from tests.client.work.tracker import TrackerDouble, peer_key, rng, tracking
 from workunits.errors import UnavailableError
 from workunits.ids import BlobRef
 from workunits.metainfo import hash_stream
