@@ -45,6 +45,11 @@ async def submit(call: Invocation, job: Path, dry_run: bool, watch: bool) -> Non
         return
     async with AsyncExitStack() as stack:
         tracker = await stack.enter_async_context(call.tracker())
+        if watch:  # before the job is known, so that the first volunteers find a peer
+            from client.jobs.seeding import swarming
+
+            files = draft.files.values()
+            await stack.enter_async_context(swarming(call.config, call.config.home, files))
         view, left = await publish(tracker, draft, call.identity(), call.note)
         if call.json:
             terminal.show_json(view)
@@ -54,10 +59,6 @@ async def submit(call: Invocation, job: Path, dry_run: bool, watch: bool) -> Non
         if not watch:
             _next_steps(call, job, view.id, left)
             return
-        if left:
-            from client.jobs.seeding import swarming
-
-            await stack.enter_async_context(swarming(call.config, call.config.home, left))
         from client.commands.watch import follow
 
         await follow(call, tracker, view.id)

@@ -75,6 +75,12 @@ class Schedule:
         self._offered = 0
         self._complete = 0
         self._incomplete = 0
+        self._heard = False
+
+    @property
+    def alone(self) -> bool:
+        """Whether the tracker said that nobody else is there."""
+        return self._heard and not self._complete and self._incomplete <= 1
 
     def due(self, now: float, *, seeding: bool, peers: int, pending: int) -> Plan | None:
         """What to announce now; it counts as sent. ``pending`` offers still wait."""
@@ -95,6 +101,7 @@ class Schedule:
     def replied(self, reply: AnnounceReply, now: float, *, peers: int, pending: int) -> None:
         """The tracker answered."""
         self._refusals = 0
+        self._heard = True
         self._complete, self._incomplete = reply.complete, reply.incomplete
         wanted = self._wanted(peers + pending)
         if wanted and not self._offered:

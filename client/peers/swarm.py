@@ -50,7 +50,7 @@ FRESH_OFFER = 5.0
 """Seconds after which an offer no longer counts as a peer to be."""
 
 GRACE = 5.0
-"""Seconds without content from any peer, after which the web seed is asked."""
+"""Seconds without content from any peer, after which the web seed is asked; at once if alone."""
 
 PATIENCE = 300.0
 """Seconds without content from anywhere, after which a fetch fails."""
@@ -278,6 +278,7 @@ class BlobSwarm:
                         torrent,
                         self._seed,
                         grace=self._grace,
+                        alone=lambda: member.schedule.alone,
                         clock=self._clock,
                         rng=self._rng,
                     )

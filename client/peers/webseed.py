@@ -23,7 +23,7 @@ from workunits.metainfo import MAX_INFO, Metainfo, parse_info
 
 log = logging.getLogger(__name__)
 
-POLL = 0.5
+POLL = 0.25
 """Seconds between looks at whether a peer delivers."""
 
 _TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10.0, sock_read=20.0)
@@ -88,13 +88,22 @@ def spans_of(blocks: list[Block]) -> list[list[Block]]:
 
 
 async def assist(
-    torrent: Torrent, seed: WebSeed, *, grace: float, clock: Callable[[], float], rng: Random
+    torrent: Torrent,
+    seed: WebSeed,
+    *,
+    grace: float,
+    alone: Callable[[], bool],
+    clock: Callable[[], float],
+    rng: Random,
 ) -> None:
-    """Fetch from ``seed`` while no peer has delivered for ``grace`` seconds; until complete."""
+    """Fetch from ``seed`` while no peer has delivered for ``grace`` seconds; until complete.
+
+    While ``alone`` there is no peer to wait for.
+    """
     backoff = Backoff(rng)
     layout = Layout.of(torrent.ref.length)
     while not torrent.complete.is_set():
-        if clock() - torrent.progressed < grace:
+        if clock() - torrent.progressed < grace and not alone():
             await asyncio.sleep(min(POLL, grace))
             continue
         try:

@@ -66,6 +66,18 @@ def test_a_download_that_lost_a_peer_looks_for_another_soon() -> None:
     assert due(schedule, 5.0) == Plan(Event.NONE, 1)
 
 
+def test_alone_is_who_was_told_that_nobody_else_is_there() -> None:
+    schedule = Schedule(Random(1))
+    due(schedule, 0.0)
+    seen = [schedule.alone]
+    for now, (complete, incomplete) in enumerate([(0, 1), (0, 2), (1, 1), (0, 1)]):
+        schedule.replied(reply(complete, incomplete), now, peers=0, pending=0)
+        seen.append(schedule.alone)
+    schedule.reset()
+    seen.append(schedule.alone)
+    assert seen == [False, True, False, False, True, False]
+
+
 def test_offers_are_bounded_and_stop_when_there_are_enough_peers() -> None:
     schedule = Schedule(Random(1))
     due(schedule, 0.0)

@@ -135,6 +135,15 @@ async def test_the_web_seed_serves_what_no_peer_has(peers: Peers, tracker: Track
         assert alone.stats.from_webseed == len(DATA) and alone.stats.from_webrtc == 0
 
 
+async def test_the_web_seed_is_asked_at_once_when_there_is_no_peer_to_wait_for(
+    peers: Peers, tracker: Tracker
+) -> None:
+    tracker.blobs[REF.v2.hex()] = (info_of(DATA).raw, DATA)
+    async with peers:
+        alone, _ = await peers.add(connector=MemoryConnector(), grace=1000.0)
+        assert (await alone.fetch(REF)).read_bytes() == DATA
+
+
 async def test_the_web_seed_is_not_asked_while_a_peer_delivers(
     peers: Peers, tracker: Tracker
 ) -> None:
@@ -143,6 +152,7 @@ async def test_the_web_seed_is_not_asked_while_a_peer_delivers(
     async with peers:
         first, store = await peers.add(connector=network)
         first.seed(store.add(DATA))
+        await until(lambda: tracker.service and tracker.service.counters().peers == 1)
         second, _ = await peers.add(connector=network, grace=5.0)
         await second.fetch(REF)
         assert second.stats.from_webseed == 0 and tracker.blob_requests == 0
