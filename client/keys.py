@@ -13,7 +13,8 @@ from workunits.signing import SEED_SIZE, SIGNATURE_SIZE, Identity
 from workunits.wire.work import Vouch
 
 _PREFIX = "openswarm-key-v1 "
-_MAX = 512
+MAX_FILE = 512
+"""Bytes of a key file or a vouch."""
 
 
 class KeyFileError(LocalError):
@@ -63,21 +64,19 @@ def load_or_create(path: Path) -> Identity:
     return load(path)
 
 
-def save_vouch(path: Path, vouch: Vouch) -> None:
-    """Write an owner's word for a peer to ``path``, which must not exist."""
-    _write(path, canonical.encode([vouch.owner, vouch.signature]).hex() + "\n")
+def show(vouch: Vouch) -> str:
+    """A vouch as a line of hex."""
+    return canonical.encode([vouch.owner, vouch.signature]).hex()
 
 
-def load_vouch(path: Path, peer: PeerKey) -> Vouch | None:
-    """The vouch in ``path`` for ``peer``; ``None`` when there is no such file.
+def parse_vouch(text: str, peer: PeerKey, what: str) -> Vouch:
+    """The vouch for ``peer`` that a line of hex shows; ``what`` names it in errors.
 
-    Raises ``KeyFileError`` when the file is not a vouch, or one for another peer.
+    Raises ``KeyFileError`` when it is not a vouch, or one for another peer.
     """
-    if not path.exists():
-        return None
     try:
-        raw = bytes.fromhex(_read(path, private=False).strip())
-        match canonical.decode(raw, limit=_MAX, what="vouch"):
+        raw = bytes.fromhex(text[: 2 * MAX_FILE].strip())
+        match canonical.decode(raw, limit=MAX_FILE, what="vouch"):
             case [bytes(owner), bytes(signature)] if (
                 len(owner) == HASH_SIZE and len(signature) == SIGNATURE_SIZE
             ):
@@ -87,14 +86,28 @@ def load_vouch(path: Path, peer: PeerKey) -> Vouch | None:
         vouch.check(peer)
     except (ValueError, MalformedError):
         raise KeyFileError(
-            f"{path} is not a vouch", hint="Ask the owner for a new one, or remove the file."
+            f"{what} is not a vouch",
+            hint=f"Ask the owner for a new one: swarm key vouch {peer.hex()}",
         ) from None
     except SignatureError:
         raise KeyFileError(
-            f"{path} vouches for another peer",
-            hint="Ask the owner to vouch for this peer's key, or remove the file.",
+            f"{what} vouches for another peer",
+            hint=f"Ask the owner for one for this peer: swarm key vouch {peer.hex()}",
         ) from None
     return vouch
+
+
+def save_vouch(path: Path, vouch: Vouch) -> None:
+    """Write an owner's word for a peer to ``path``, which must not exist."""
+    _write(path, show(vouch) + "\n")
+
+
+def load_vouch(path: Path, peer: PeerKey) -> Vouch | None:
+    """The vouch in ``path`` for ``peer``; ``None`` when there is no such file.
+
+    Raises ``KeyFileError`` when the file is not a vouch, or one for another peer.
+    """
+    return parse_vouch(_read(path, private=False), peer, str(path)) if path.exists() else None
 
 
 class _ExistsError(KeyFileError):
@@ -113,7 +126,7 @@ def _read(path: Path, *, private: bool) -> str:
                     f"the key file {path} can be read by other users of this machine",
                     hint=f"Run: chmod 600 {path}",
                 )
-            return file.read(_MAX + 1).decode("ascii", "replace")
+            return file.read(MAX_FILE + 1).decode("ascii", "replace")
     except OSError as error:
         raise _disk_error("read", path, error) from None
 

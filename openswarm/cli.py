@@ -40,7 +40,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     "Accounts": {
         "credits": ("client.commands.credits:credits_", "Show the credits of an account."),
         "peers": ("client.commands.credits:peers", "List the peers that the tracker knows."),
-        "key": ("client.commands.credits:key", "Show your key."),
+        "key": ("client.commands.key:key", "Show your key, and say which peers are yours."),
     },
     "Operate": {
         "tracker": ("tracker.commands:tracker", "Run a tracker and grant credits."),

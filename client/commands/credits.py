@@ -1,4 +1,4 @@
-"""``swarm credits``, ``swarm peers``, ``swarm key``: who is who, and what they have."""
+"""``swarm credits``, ``swarm peers``: who is who, and what they have."""
 
 from typing import TYPE_CHECKING
 
@@ -76,28 +76,6 @@ async def peers(call: Invocation, connected: bool) -> None:
             for each in found
         ),
     )
-
-
-@click.group()
-def key() -> None:
-    """Your key: the name of your account and of your peer."""
-
-
-@command(examples=("swarm key show", "swarm key show --json | jq -r .key"), tracker=False, key=True)
-def show(call: Invocation) -> None:
-    """Show your public key. A key is made if there is none.
-
-    The key file is the account: who has it can spend its credits. Keep a copy in a safe place.
-    """
-    identity = call.identity()
-    if call.json:
-        terminal.show_json({"key": identity.key.hex(), "file": call.config.key})
-        return
-    click.echo(identity.key.hex())
-    call.note(f"kept in {call.config.key}")
-
-
-key.add_command(show, "show")
 
 
 async def _find(tracker: "TrackerApi", text: str) -> str:
