@@ -18,6 +18,8 @@ from workunits.errors import UnavailableError
 from workunits.ids import short
 
 if TYPE_CHECKING:
+    from client.peers.stats import SwarmStats
+    from client.peers.swarm import BlobSwarm
     from client.work.notices import Notice
     from client.work.volunteer import Status, Volunteer
     from sandbox.runner import Sandbox
@@ -109,7 +111,7 @@ async def _work(call: Invocation, offer: Offer, make: "Callable[[], Sandbox]") -
 async def serve(call: Invocation, offer: Offer, sandbox: "Sandbox") -> None:
     """Be a volunteer with ``sandbox`` until a signal or the tracker ends it."""
     screen = Screen(call, offer)
-    async with _volunteer(call, offer, sandbox, screen.notice) as worker:
+    async with _volunteer(call, offer, sandbox, screen.notice) as (worker, swarm):
         with _signals(call, worker) as stopped, screen.live():
             async with asyncio.TaskGroup() as group:
                 running = group.create_task(worker.run())
@@ -121,13 +123,13 @@ async def serve(call: Invocation, offer: Offer, sandbox: "Sandbox") -> None:
                     screen.update(worker.status)
                 stopping.cancel()
                 running.cancel()
-    screen.end(worker.status)
+        screen.end(worker.status, swarm.stats)
 
 
 @asynccontextmanager
 async def _volunteer(
     call: Invocation, offer: Offer, sandbox: "Sandbox", notify: "Callable[[Notice], None]"
-) -> "AsyncIterator[Volunteer]":
+) -> "AsyncIterator[tuple[Volunteer, BlobSwarm]]":
     from client import keys
     from client.blobs import BlobStore
     from client.peers.swarm import BlobSwarm
@@ -140,7 +142,7 @@ async def _volunteer(
     url = check_url(config.tracker)
     with BlobStore(config.blobs, quota=offer.disk_bytes) as store:
         async with BlobSwarm(store, url) as swarm:
-            yield Volunteer(
+            worker = Volunteer(
                 url,
                 identity,
                 sandbox,
@@ -152,6 +154,7 @@ async def _volunteer(
                 vouch=keys.load_vouch(config.home / "vouch", identity.key),
                 notify=notify,
             )
+            yield worker, swarm
 
 
 @contextmanager
@@ -217,12 +220,20 @@ class Screen:
             parts += [f"{status.done:,} done", self._last]
             self._status.update(" · ".join(part for part in parts if part))
 
-    def end(self, status: "Status") -> None:
+    def end(self, status: "Status", stats: "SwarmStats") -> None:
         """Say what it came to."""
+        moved = {
+            "from_peers": stats.from_webrtc,
+            "from_tracker": stats.from_webseed,
+            "to_peers": stats.sent,
+        }
         if self.call.json:
-            terminal.show_json({"event": "Ended", "done": status.done})
-        else:
-            self.call.note(f"{plural(status.done, 'unit')} done")
+            terminal.show_json({"event": "Ended", "done": status.done, "bytes": moved})
+            return
+        files = ", ".join(
+            f"{format_size(size)} {way.replace('_', ' ')}" for way, size in moved.items()
+        )
+        self.call.note(f"{plural(status.done, 'unit')} done; files: {files}")
 
     def notice(self, notice: "Notice") -> None:
         """Show one thing that happened."""

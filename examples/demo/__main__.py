@@ -84,6 +84,7 @@ def run_one(name: str, folder: Path, docker: str, console: Console) -> bool:
         job = swarm.get("jobs")["jobs"][0]["id"]
         results = folder / "results"
         swarm.show(submitter, "results", job, str(results))
+        swarm.stop_peers()
         seconds = time.monotonic() - began
         good = CHECKS[name](results, console)
         everyone = [submitter, *honest, validator, cheat]
@@ -98,7 +99,8 @@ def audit(swarm: Swarm, job: str, everyone: list[Peer], cheat: Peer, console: Co
     accounts = [swarm.get(f"accounts/{peer.key}") for peer in everyone]
     ledger = swarm.get("status")["ledger"]
     view = swarm.get(f"jobs/{job}")
-    console.print(report.peers(names, swarm.units(job), accounts))
+    moved = {peer.name: peer.moved() for peer in everyone}
+    console.print(report.peers(names, swarm.units(job), accounts, moved))
     books = swarm.get("accounts?limit=1000")["accounts"]
     console.print(report.balances(books, names, ledger["minted"]))
     held = sum(account["balance"] for account in books if account["account"] != "mint")
@@ -109,6 +111,7 @@ def audit(swarm: Swarm, job: str, everyone: list[Peer], cheat: Peer, console: Co
         "the cheat was caught": by_name[cheat.name]["wrong"] > 0,
         "the cheat earned nothing": by_name[cheat.name]["earned"] == 0,
         "the books balance": ledger["total"] == 0 and held == ledger["minted"] == CREDITS,
+        "files came from peers": sum(ways.get("from_peers", 0) for ways in moved.values()) > 0,
         "the submitter paid exactly for what was accepted": by_name["submitter"]["balance"]
         == CREDITS - paid,
     }

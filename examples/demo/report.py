@@ -7,8 +7,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
+
+from client.jobs.quantities import format_size
+
+WAYS = ("from_peers", "from_tracker", "to_peers")
+"""How a volunteer's files came and went, as it says when it ends."""
 
 MERSENNE_EXPONENTS = (
     2, 3, 5, 7, 13, 17, 19, 31, 61, 89, 107, 127, 521, 607, 1279, 2203, 2281, 3217, 4253, 4423,
@@ -20,7 +26,9 @@ def mersenne(folder: Path, console: Console) -> bool:
     """Show the exponents found; whether they are the known ones."""
     answers = [json.loads(path.read_text()) for path in folder.glob("*/answer.json")]
     found = tuple(sorted(answer["exponent"] for answer in answers if answer["prime"]))
-    table = Table(title=f"Mersenne primes 2^p - 1 among {len(answers)} exponents")
+    table = Table(
+        title=f"Mersenne primes 2^p - 1 among {len(answers)} exponents", box=box.SIMPLE_HEAD
+    )
     table.add_column("p")
     table.add_row(", ".join(map(str, found)))
     console.print(table)
@@ -44,7 +52,7 @@ def digits(folder: Path, console: Console) -> bool:
         right[cell] += score["right"]
         tested[cell] += score["of"]
     metrics = sorted({metric for _, metric in right})
-    table = Table("k", *metrics, title="Accuracy of k nearest neighbours, 5-fold")
+    table = Table("k", *metrics, title="k nearest neighbours, 5-fold", box=box.SIMPLE_HEAD)
     for k in sorted({k for k, _ in right}, key=int):
         shares = [right[k, metric] / tested[k, metric] for metric in metrics]
         table.add_row(k, *(f"{share:.2%}" for share in shares))
@@ -53,7 +61,10 @@ def digits(folder: Path, console: Console) -> bool:
 
 
 def peers(
-    names: dict[str, str], units: Iterable[dict[str, Any]], accounts: list[dict[str, Any]]
+    names: dict[str, str],
+    units: Iterable[dict[str, Any]],
+    accounts: list[dict[str, Any]],
+    moved: dict[str, dict[str, int]],
 ) -> Table:
     """Who computed what, who was caught, who has what."""
     right: Counter[str] = Counter()
@@ -62,22 +73,25 @@ def peers(
         right.update(unit["winners"])
         wrong.update(unit["losers"])
     by_key = {account["account"]: account for account in accounts}
-    table = Table(title="Who computed what")
-    table.add_column("Peer")
-    for column in ("Accepted", "Wrong", "Credits"):
-        table.add_column(column, justify="right")
+    table = Table(title="Who computed what, and how files travelled", box=box.SIMPLE_HEAD)
+    table.add_column("\nPeer", no_wrap=True)
+    titles = ("\nRight", "\nWrong", "\nCredits", "From\npeers", "From\ntracker", "To\npeers")
+    for column in titles:
+        table.add_column(column, justify="right", no_wrap=True)
     table.add_column("")
     for key, name in names.items():
         account = by_key[key]
-        caught = "[red]caught" * bool(wrong[key]) + " and banned" * account["banned"]
-        cells = (f"{right[key]:,}", f"{wrong[key]:,}", f"{account['balance']:,}")
+        caught = "[red]caught" * bool(wrong[key]) + ", banned" * account["banned"]
+        cells = [f"{right[key]:,}", f"{wrong[key]:,}", f"{account['balance']:,}"]
+        ways = moved[name]
+        cells += [format_size(ways[way]) if ways else "" for way in WAYS]
         table.add_row(name, *cells, caught)
     return table
 
 
 def balances(accounts: list[dict[str, Any]], names: dict[str, str], minted: int) -> Table:
     """The ledger's total: all accounts against what was minted."""
-    table = Table(title="The books")
+    table = Table(title="The books", box=box.SIMPLE_HEAD)
     table.add_column("Account")
     table.add_column("Credits", justify="right")
     held = 0

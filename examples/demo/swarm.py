@@ -38,6 +38,15 @@ class Peer:
         self.home.mkdir(parents=True, exist_ok=True)
         self.log = self.home / "log"
 
+    def moved(self) -> dict[str, int]:
+        """Bytes of files by way, as a volunteer that has ended says; empty for who is none."""
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        for line in reversed(lines):
+            if line.startswith('{"event": "Ended"'):
+                said: dict[str, int] = json.loads(line)["bytes"]
+                return said
+        return {}
+
 
 class Swarm:
     """Starts roles as processes of their own and ends them all, whatever happens."""
@@ -77,15 +86,17 @@ class Swarm:
         extra: dict[str, str] | None = None,
     ) -> None:
         """Start ``peer`` as a volunteer with one core."""
-        arguments = ["volunteer", "--cpus", "1", "--memory", "512MiB", *options]
+        arguments = ["volunteer", "--cpus", "1", "--memory", "512MiB", "--json", *options]
         self._start(peer, [*(program or SWARM), *arguments], extra)
 
     def stop_all(self) -> None:
         """Stop every process that runs: the peers together, then the tracker."""
-        tracker = self._processes.get("tracker")
-        stop(*(process for process in self._processes.values() if process is not tracker))
-        if tracker is not None:
-            stop(tracker)
+        self.stop_peers()
+        stop(*self._processes.values())
+
+    def stop_peers(self) -> None:
+        """Stop every process but the tracker."""
+        stop(*(process for name, process in self._processes.items() if name != "tracker"))
 
     def kill(self, name: str) -> None:
         """Kill the process of a peer, or the tracker, with no chance to tidy up."""
