@@ -81,7 +81,7 @@ def peers(
     table.add_column("")
     for key, name in names.items():
         account = by_key[key]
-        caught = "[red]caught" * bool(wrong[key]) + ", banned" * account["banned"]
+        caught = "[red]caught" if account["banned"] or wrong[key] else ""
         cells = [f"{right[key]:,}", f"{wrong[key]:,}", f"{account['balance']:,}"]
         ways = moved[name]
         cells += [format_size(ways[way]) if ways else "" for way in WAYS]
