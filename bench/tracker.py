@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.processes import BenchError, Child, child, until
-from tracker.service import ADDRESS_FILE, operator_identity
+from tracker.address import ADDRESS_FILE, operator_identity
 from workunits.manifest import Comparator, Limits, Manifest, Policy, Program, SignedManifest
 from workunits.parameters import Range, Sweep
 from workunits.signing import Identity

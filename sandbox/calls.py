@@ -161,7 +161,7 @@ class Calls:
         if found is None:
             raise UnavailableError(
                 f"the image {image[:19]} is not in the engine",
-                hint="Fetch it as a blob of the job and import it, or run `swarm doctor`.",
+                hint="Load it with `docker load`; `swarm image list` shows what the engine has.",
             )
         declared = volumes(found)
         if declared:

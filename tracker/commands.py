@@ -10,11 +10,9 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
-import aiohttp
 import click
-import uvloop
 
-from tracker.service import ADDRESS_FILE, Address, operator_identity, serve
+from tracker.address import ADDRESS_FILE, Address, operator_identity
 from workunits.errors import MalformedError, RefusedError, UnavailableError
 from workunits.ids import PeerKey, parse_hash
 from workunits.statements import Grant, Statement
@@ -82,6 +80,7 @@ def serve_command(data: Path, listen: Address, verbose: bool) -> None:
     """
     level = logging.INFO if verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(message)s")
+    os.umask(0o077)
     _run(_serve(data.expanduser(), listen))
 
 
@@ -108,11 +107,15 @@ def grant(key: str, amount: int, data: Path, as_json: bool) -> None:
 
 
 def _run(work: Coroutine[Any, Any, _T]) -> _T:
+    import uvloop
+
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(work)
 
 
 async def _serve(data: Path, listen: Address) -> None:
+    from tracker.service import serve
+
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -130,6 +133,8 @@ async def _serve(data: Path, listen: Address) -> None:
 
 
 async def _grant(data: Path, claim: Grant) -> int:
+    import aiohttp
+
     try:
         url = (data / ADDRESS_FILE).read_text().strip()
     except FileNotFoundError:

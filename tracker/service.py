@@ -2,7 +2,6 @@
 
 import asyncio
 import fcntl
-import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from tracker.address import ADDRESS_FILE, Address, operator_identity
 from tracker.announce.handlers import AnnounceService
 from tracker.api.errors import errors
 from tracker.api.handlers import Api
@@ -23,27 +23,11 @@ from tracker.store.writer import Then, Writer
 from tracker.work.floor import Patience
 from tracker.work.restore import restore
 from workunits.errors import LocalError
-from workunits.signing import SEED_SIZE, Identity
+from workunits.signing import Identity
 
 DATABASE = "tracker.sqlite"
-KEY_FILE = "operator.key"
-ADDRESS_FILE = "address"
 LOCK_FILE = "lock"
 MAX_BODY = 17 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where to listen; port 0 takes a free one."""
-
-    host: str
-    port: int
-
-    @property
-    def url(self) -> str:
-        """The address as a URL."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}"
 
 
 @dataclass(slots=True)
@@ -54,23 +38,6 @@ class Running:
     identity: Identity
     sessions: Sessions
     failure: "asyncio.Future[LocalError]"
-
-
-def operator_identity(data: Path) -> Identity:
-    """The tracker's own key, made on first use (0600)."""
-    path = data / KEY_FILE
-    data.mkdir(parents=True, exist_ok=True)
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        try:
-            return Identity.from_seed(bytes.fromhex(path.read_text().strip()))
-        except ValueError:
-            raise LocalError(f"{path} is not a key", hint="Restore it from a backup.") from None
-    with os.fdopen(handle, "w") as file:
-        seed = os.urandom(SEED_SIZE)
-        file.write(seed.hex() + "\n")
-    return Identity.from_seed(seed)
 
 
 @contextmanager

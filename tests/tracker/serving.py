@@ -12,7 +12,8 @@ from typing import Any, TypeAlias, TypeVar
 import aiohttp
 
 from tests.tracker.work.world import IMAGE, SUBMITTER, outcome
-from tracker.service import Address, Running, serve
+from tracker.address import Address
+from tracker.service import Running, serve
 from tracker.work.floor import Patience
 from workunits.ids import JobId, LeaseToken, PeerKey, UnitId
 from workunits.manifest import Manifest, SignedManifest

@@ -9,8 +9,8 @@ from click.testing import CliRunner, Result
 
 from tests.tracker.serving import served
 from tests.tracker.work.world import SUBMITTER
+from tracker.address import ADDRESS_FILE, Address
 from tracker.commands import tracker as command
-from tracker.service import ADDRESS_FILE, Address
 from workunits.errors import MalformedError, SwarmError, UnavailableError
 
 KEY = SUBMITTER.key.hex()

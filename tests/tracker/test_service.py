@@ -13,16 +13,9 @@ import pytest
 
 from tests.tracker.serving import SECONDS, Served, served
 from tests.tracker.work.world import SUBMITTER, manifest
+from tracker.address import ADDRESS_FILE, KEY_FILE, Address, operator_identity
 from tracker.rows import ContentRow
-from tracker.service import (
-    ADDRESS_FILE,
-    DATABASE,
-    KEY_FILE,
-    Address,
-    Running,
-    operator_identity,
-    serve,
-)
+from tracker.service import DATABASE, Running, serve
 from tracker.store.schema import connect
 from workunits.errors import LocalError
 from workunits.signing import Identity
