@@ -44,6 +44,10 @@ class Result:
 
     def encode(self) -> bytes:
         """The canonical result manifest."""
+        return self._raw
+
+    @cached_property
+    def _raw(self) -> bytes:
         return canonical.encode(
             {
                 "ending": self.ending.value,
@@ -70,6 +74,7 @@ class Result:
         names = [output.name for output in result.outputs]
         if names != sorted(set(names)):
             raise MalformedError("result: outputs are not sorted by name, each once")
+        result.__dict__["_raw"] = raw  # strict reading admits one spelling, so this is it
         return result
 
     @cached_property
