@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from client.config import Config
-from client.jobs.quantities import format_seconds, format_size
+from client.jobs.quantities import format_seconds, format_size, plural
 from client.tracker_api import TrackerApi
 from client.views import StatusView
 from workunits.errors import SwarmError
@@ -123,8 +123,8 @@ async def check_tracker(config: Config, clock: Callable[[], float] = time.time) 
         Finding(
             "tracker",
             True,
-            f"{config.tracker}, version {status.version}, {status.connected} peers, "
-            f"{status.jobs} active jobs",
+            f"{config.tracker}, version {status.version}, {plural(status.connected, 'peer')}, "
+            f"{plural(status.jobs, 'active job')}",
         ),
         clock_finding(status, before, after),
     ]

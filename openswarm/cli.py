@@ -72,6 +72,11 @@ class FrontDoor(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command; what it is called here is what its help says."""
+        if args[0] not in PLACES and not args[0].startswith("-"):
+            from difflib import get_close_matches
+
+            if close := get_close_matches(args[0], PLACES, n=1):
+                ctx.fail(f"No such command '{args[0]}'. Did you mean '{close[0]}'?")
         name, command, rest = super().resolve_command(ctx, args)
         return args[0] if name else name, command, rest
 

@@ -102,6 +102,8 @@ def test_the_job_page_names_every_key_of_a_job_file() -> None:
 
 def test_an_unknown_command_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert status_of("sumbit") == 2
+    assert "Did you mean 'submit'?" in capsys.readouterr().err
+    assert status_of("zzzz") == 2
     assert "hint: See `swarm --help`." in capsys.readouterr().err
 
 
