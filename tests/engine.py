@@ -5,6 +5,7 @@ Debian or Ubuntu), shared by every test process, and stopped by the last one.
 """
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,3 +32,10 @@ def docker_engine() -> Iterator[Engine]:
 def runtime_image(docker_engine: Engine) -> str:
     """Content hash of the runtime image, which the engine has."""
     return image.runtime(docker_engine.url, cache_folder(), print)
+
+
+@pytest.fixture
+def dockerd(docker_engine: Engine) -> None:
+    """For tests that start engines of their own; looked for after the shared one was installed."""
+    if os.geteuid() != 0 or shutil.which("dockerd") is None:
+        pytest.skip("needs root and dockerd")

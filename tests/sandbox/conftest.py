@@ -10,9 +10,9 @@ import pytest
 from sandbox.containers import DockerSandbox, DockerSettings
 from sandbox.engine import Engine
 from sandbox.runner import Cell, Limits, Mount, Outcome, Program, Sandbox, Task
-from tests.engine import docker_engine, runtime_image
+from tests.engine import docker_engine, dockerd, runtime_image
 
-__all__ = ["docker_engine", "runtime_image"]
+__all__ = ["docker_engine", "dockerd", "runtime_image"]
 
 MIB = 1 << 20
 LIMITS = Limits(cpu_seconds=5, wall_seconds=10, memory_bytes=64 * MIB, output_bytes=MIB)

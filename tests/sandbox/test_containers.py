@@ -281,10 +281,10 @@ async def test_without_an_engine_everything_says_so(tmp_path: Path, runtime_imag
 
 
 @pytest.fixture
-def frail_engine(runtime_image: str, tmp_path: Path) -> Iterator[tuple[Engine, Place]]:
+def frail_engine(
+    runtime_image: str, tmp_path: Path, dockerd: None
+) -> Iterator[tuple[Engine, Place]]:
     """A private engine that a test may kill."""
-    if os.geteuid() != 0 or shutil.which("dockerd") is None:
-        pytest.skip("needs root and an installed dockerd")
     with private_engine(tmp_path / "engine", print) as engine:
         image.runtime(engine.url, cache_folder(), print)
         yield engine, Place(tmp_path / "engine")

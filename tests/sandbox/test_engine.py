@@ -1,7 +1,6 @@
 """Finding an engine, and sharing a private one."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,9 +12,7 @@ from sandbox.engine import Place, _processes, candidates, engine, find, ping, pr
 from workunits.errors import UnavailableError
 
 ROOT = Path(__file__).parents[2]
-needs_root = pytest.mark.skipif(
-    os.geteuid() != 0 or shutil.which("dockerd") is None, reason="needs root and dockerd"
-)
+needs_dockerd = pytest.mark.usefixtures("dockerd")
 
 USER = """
 import sys
@@ -59,7 +56,7 @@ def test_a_given_address_that_is_dead_is_an_error_with_a_hint(tmp_path: Path) ->
     assert "DOCKER_HOST" in caught.value.hint
 
 
-@needs_root
+@needs_dockerd
 @pytest.mark.engine
 def test_a_private_engine_is_announced_and_leaves_nothing(tmp_path: Path) -> None:
     heard: list[str] = []
@@ -75,7 +72,7 @@ def test_a_private_engine_is_announced_and_leaves_nothing(tmp_path: Path) -> Non
     assert_gone(Place(tmp_path))
 
 
-@needs_root
+@needs_dockerd
 @pytest.mark.engine
 def test_the_last_process_out_stops_the_engine(tmp_path: Path) -> None:
     users = [
@@ -107,7 +104,7 @@ def test_the_last_process_out_stops_the_engine(tmp_path: Path) -> None:
     assert_gone(place)
 
 
-@needs_root
+@needs_dockerd
 @pytest.mark.engine
 def test_stale_files_and_a_dead_engines_remains_are_no_obstacle(tmp_path: Path) -> None:
     place = Place(tmp_path)
@@ -125,7 +122,7 @@ def test_stale_files_and_a_dead_engines_remains_are_no_obstacle(tmp_path: Path) 
     assert_gone(place)
 
 
-@needs_root
+@needs_dockerd
 @pytest.mark.engine
 def test_an_engine_that_cannot_start_says_where_to_read_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
