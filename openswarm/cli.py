@@ -44,6 +44,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Operate": {
         "tracker": ("tracker.commands:tracker", "Run a tracker and grant credits."),
+        "simulate": ("simulator.commands:simulate", "Attack the policies in simulation."),
         "completion": ("openswarm.completion:completion", "Print a shell completion script."),
     },
 }

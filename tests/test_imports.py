@@ -13,8 +13,10 @@ ALLOWED = {
     "sandbox": {"workunits"},
     "tracker": {"workunits", "validators"},
     "client": {"workunits", "sandbox", "validators"},
-    "openswarm": {"workunits", "validators", "sandbox", "tracker", "client"},
+    "simulator": {"workunits", "validators", "tracker"},
+    "openswarm": {"workunits", "validators", "sandbox", "tracker", "client", "simulator"},
 }
+PURE_TRACKER = {"tracker.work", "tracker.ledger", "tracker.rows"}
 IMPORTERS = {"import_module", "importlib.import_module", "__import__"}
 TASKS = {"create_task", "ensure_future"}
 
@@ -65,6 +67,16 @@ def test_the_vocabulary_opens_no_socket_and_no_database() -> None:
         for path in sources(package):
             used = set(imported(ast.parse(path.read_text())))
             assert not used & forbidden, path
+
+
+def test_the_simulator_runs_the_pure_part_of_the_tracker_without_clock_or_socket() -> None:
+    forbidden = {"socket", "sqlite3", "aiohttp", "asyncio", "time", "subprocess"}
+    for path in sources("simulator"):
+        tree = ast.parse(path.read_text())
+        assert not set(imported(tree)) & forbidden, path
+        modules = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+        of_tracker = {".".join(name.split(".")[:2]) for name in modules if name[:7] == "tracker"}
+        assert of_tracker <= PURE_TRACKER, path
 
 
 def bare_tasks(tree: ast.AST) -> Iterator[int]:

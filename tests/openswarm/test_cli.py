@@ -139,6 +139,7 @@ def test_names_of_commands_are_completed_without_loading_them() -> None:
     assert {item.value for item in swarm.shell_complete(context, "s")} == {
         "submit",
         "seed",
+        "simulate",
         "status",
     }
 

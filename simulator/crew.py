@@ -1,0 +1,48 @@
+"""Who takes part in a run: the same peers, as fast and as honest, whatever the policy."""
+
+from dataclasses import dataclass
+from hashlib import sha256
+from random import Random
+
+from simulator.attackers import ATTACKS, Behaviour, Honest, Recipe
+from simulator.scene import Scene
+
+UNIT_SECONDS = 10.0
+"""What a unit takes on a machine of middling speed."""
+
+SPREAD = (0.5, 2.0)
+"""The fastest and the slowest machine, as shares of that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One machine. ``seconds`` is what a unit takes on it."""
+
+    number: int
+    honest: bool
+    seconds: float
+
+
+def crew(scene: Scene) -> list[Member]:
+    """The machines of a run; the first ones are the attackers'."""
+    rng = Random(f"crew {scene.seed}")  # noqa: S311 - chance that can be replayed
+    cheats = scene.cheats if scene.attack != "none" else 0
+    return [
+        Member(number, number >= cheats, UNIT_SECONDS * rng.uniform(*SPREAD))
+        for number in range(scene.peers)
+    ]
+
+
+def behaviour(scene: Scene, member: Member, life: int) -> Behaviour:
+    """How a machine behaves in its ``life``-th identity."""
+    if member.honest:
+        return Honest()
+    return ATTACKS[scene.attack].make(
+        Recipe(
+            number=member.number,
+            sabotage=scene.sabotage,
+            nap=scene.nap,
+            rng=Random(f"cheat {scene.seed} {member.number} {life}"),  # noqa: S311
+            secret=sha256(f"clique {scene.seed}".encode()).digest(),
+        )
+    )

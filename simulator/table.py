@@ -1,0 +1,119 @@
+"""The table: what each policy lets through under each attack, and what it costs."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from simulator.scene import Scene, Tally
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The runs of one cell, all seeds together: a line of the table."""
+
+    policy: str
+    attack: str
+    attackers: float
+    sabotage: float | None
+    seeds: int
+    units: int
+    wrong_accepted: float
+    """Share of the accepted units."""
+
+    executions: float
+    """For each accepted unit."""
+
+    failed: int
+    honest_banned: int
+    unearned: float
+    """Share of the credit that was paid."""
+
+    identities: int
+    copies: int
+    copies_accepted: int
+    makespan: float
+    """Virtual seconds, the mean of the seeds."""
+
+
+def summary(scene: Scene, tallies: list[Tally], *, sabotages: bool) -> Row:
+    """The line for runs that differ in their seed only."""
+
+    def total(name: str) -> int:
+        return sum(getattr(each, name) for each in tallies)
+
+    accepted, paid = total("accepted"), total("paid")
+    return Row(
+        policy=scene.policy,
+        attack=scene.attack,
+        attackers=scene.attackers,
+        sabotage=scene.sabotage if sabotages else None,
+        seeds=len(tallies),
+        units=scene.units,
+        wrong_accepted=total("wrong") / accepted if accepted else 0.0,
+        executions=total("executions") / accepted if accepted else 0.0,
+        failed=total("failed") + total("unfinished"),
+        honest_banned=total("honest_banned"),
+        unearned=total("unearned") / paid if paid else 0.0,
+        identities=total("identities"),
+        copies=total("copies"),
+        copies_accepted=total("copies_accepted"),
+        makespan=sum(each.makespan for each in tallies) / len(tallies),
+    )
+
+
+def to_json(rows: Sequence[Row]) -> str:
+    """The rows as one line of JSON."""
+    return json.dumps([asdict(row) for row in rows])
+
+
+def to_table(rows: Sequence[Row]) -> "Table":
+    """The rows for people."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("policy", "attack"):
+        table.add_column(name, no_wrap=True)
+    numbers = (
+        "f",
+        "s",
+        "wrong accepted",
+        "executions",
+        "failed",
+        "honest banned",
+        "unearned",
+        "keys",
+        "copies",
+        "makespan",
+    )
+    for name in numbers:
+        table.add_column(name, justify="right", no_wrap=True)
+    before = ""
+    for row in rows:
+        if before not in ("", row.policy):
+            table.add_section()
+        before = row.policy
+        table.add_row(
+            row.policy,
+            row.attack,
+            f"{row.attackers:g}",
+            "-" if row.sabotage is None else f"{row.sabotage:g}",
+            share(row.wrong_accepted),
+            f"{row.executions:.3f}",
+            f"{row.failed:,}",
+            f"{row.honest_banned:,}",
+            share(row.unearned),
+            f"{row.identities:,}",
+            f"{row.copies_accepted:,}/{row.copies:,}" if row.copies else "-",
+            f"{row.makespan:,.0f} s",
+        )
+    return table
+
+
+def share(value: float) -> str:
+    """A share that may be tiny; a zero is a zero."""
+    return f"{value:.1e}" if value else "0"
