@@ -51,6 +51,12 @@ class SignatureError(RemoteError):
     code = "signature"
 
 
+class ProofError(RemoteError):
+    """A proof about a log does not hold, or none can exist for what was asked."""
+
+    code = "proof"
+
+
 class LimitError(RemoteError):
     """Well-formed, but larger or more than is allowed."""
 

@@ -30,6 +30,9 @@ class Domain(Enum):
     CHECKPOINT = b"openswarm checkpoint v1\n"
 
 
+_DOMAINS = tuple(domain.value for domain in Domain)
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """A private key and the public key that names it. Never printed, never sent."""
@@ -51,15 +54,34 @@ class Identity:
         """Sign ``message`` for one purpose; 64 bytes."""
         return self._private.sign(domain.value + message)
 
+    def sign_note(self, message: bytes) -> bytes:
+        """Sign a C2SP note as it stands; 64 bytes. Raises ``ValueError`` for a domain's message.
+
+        Others' verifiers know nothing of our domains, so none can be in front: what separates a
+        note from our other messages is that it does not begin with any of them.
+        """
+        if message.startswith(_DOMAINS):
+            raise ValueError("a note must not begin like a message with a domain")
+        return self._private.sign(message)
+
     def __repr__(self) -> str:
         return f"Identity({self.key.hex()[:12]})"
 
 
 def verify(key: PeerKey, domain: Domain, message: bytes, signature: bytes) -> None:
     """Raise ``SignatureError`` unless ``key`` signed ``message`` for ``domain``."""
+    _verify(key, domain.value + message, signature, domain.name.lower())
+
+
+def verify_note(key: PeerKey, message: bytes, signature: bytes) -> None:
+    """Raise ``SignatureError`` unless ``key`` signed ``message`` as a note."""
+    if message.startswith(_DOMAINS):
+        raise SignatureError("a message with a domain is no note")
+    _verify(key, message, signature, "note")
+
+
+def _verify(key: PeerKey, message: bytes, signature: bytes, what: str) -> None:
     try:
-        Ed25519PublicKey.from_public_bytes(key).verify(signature, domain.value + message)
+        Ed25519PublicKey.from_public_bytes(key).verify(signature, message)
     except (InvalidSignature, ValueError):
-        raise SignatureError(
-            f"the {domain.name.lower()} signature does not match key {key.hex()[:12]}"
-        ) from None
+        raise SignatureError(f"the {what} signature does not match key {key.hex()[:12]}") from None
