@@ -80,6 +80,14 @@ Examples:
     help="Peers of each run.",
 )
 @click.option(
+    "--referees",
+    type=click.IntRange(0, 10_000),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Validators of the submitter's own, beside the peers.",
+)
+@click.option(
     "--seeds",
     type=click.IntRange(1, 1000),
     default=1,
@@ -94,7 +102,9 @@ Examples:
     type=click.Path(path_type=Path, dir_okay=False, writable=True),
     help="Write wrong-accepted against executions as SVG.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the rows as JSON.")
+@click.option(
+    "--json", "as_json", is_flag=True, envvar="SWARM_JSON", help="Print the rows as JSON."
+)
 def simulate(
     policies: tuple[str, ...],
     attacks: tuple[str, ...],
@@ -102,6 +112,7 @@ def simulate(
     sabotages: tuple[float, ...],
     units: int,
     peers: int,
+    referees: int,
     seeds: int,
     plot_file: Path | None,
     as_json: bool,
@@ -113,11 +124,11 @@ def simulate(
     them, from their published rules.
 
     Columns: f, the share of the peers that attack; s, the share of its units that an attacker
-    falsifies; wrong results of those accepted; executions for each accepted unit; units without a
-    result; honest peers banned; credit not earned, of that paid; keys used; copied commitments
-    accepted, of those tried; virtual seconds until the last verdict.
+    falsifies; wrong results of those accepted; executions for each unit; units without a result;
+    honest peers banned; credit not earned, of that paid; keys used; copied commitments accepted,
+    of those tried; virtual seconds until the last verdict.
     """
-    basis = Scene(policy="", attack="none", units=units, peers=peers)
+    basis = Scene(policy="", attack="none", units=units, peers=peers, referees=referees)
     scenes = grid.cells(
         basis, policies or grid.POLICIES, attacks or _DEFAULT_ATTACKS, attackers, sabotages
     )

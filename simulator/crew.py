@@ -21,15 +21,31 @@ class Member:
     number: int
     honest: bool
     seconds: float
+    validator: bool = False
+    referee: bool = False
 
 
 def crew(scene: Scene) -> list[Member]:
     """The machines of a run; the first ones are the attackers'."""
     rng = Random(f"crew {scene.seed}")  # noqa: S311 - chance that can be replayed
     cheats = scene.cheats if scene.attack != "none" else 0
+    validators = round(scene.validators * (scene.peers - cheats))
     return [
-        Member(number, number >= cheats, UNIT_SECONDS * rng.uniform(*SPREAD))
+        Member(
+            number,
+            honest=number >= cheats,
+            seconds=UNIT_SECONDS * rng.uniform(*SPREAD),
+            validator=number >= scene.peers - validators,
+        )
         for number in range(scene.peers)
+    ]
+
+
+def referees(scene: Scene) -> list[Member]:
+    """The submitter's own validators, on machines of middling speed."""
+    return [
+        Member(number, honest=True, seconds=UNIT_SECONDS, validator=True, referee=True)
+        for number in range(scene.peers, scene.peers + scene.referees)
     ]
 
 

@@ -114,18 +114,14 @@ def _title(row: Row) -> str:
 
 
 def _mark(x: float, y: float, shape: int, colour: str) -> str:
-    """A disc, then polygons of three corners and more; every second turn through them is hollow."""
-    hollow = shape // 4 % 2
-    paint = (
-        f'fill="none" stroke="{colour}" stroke-width="1.8"'
-        if hollow
-        else f'fill="{colour}" fill-opacity="0.8"'
-    )
+    """A disc, then polygons of three corners and more; full, then hollow, then pale."""
+    fill = (0.8, 0, 0.35)[shape // 4 % 3]
+    paint = f'fill="{colour}" fill-opacity="{fill}" stroke="{colour}" stroke-width="1.5"'
     if shape % 4 == 0:
-        return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" {paint}/>'
+        return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" {paint}/>'
     corners = shape % 4 + 2
     turned = (2 * pi * at / corners - pi / 2 for at in range(corners))
-    points = " ".join(f"{x + 5.5 * cos(at):.1f},{y + 5.5 * sin(at):.1f}" for at in turned)
+    points = " ".join(f"{x + 5 * cos(at):.1f},{y + 5 * sin(at):.1f}" for at in turned)
     return f'<polygon points="{points}" {paint}/>'
 
 

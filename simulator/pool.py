@@ -21,6 +21,7 @@ RETRY = 5.0
 """Seconds after which an idle host asks again."""
 
 STALL = 3600.0
+_REPLAYED = -1
 SCAN = 32
 """Units that are looked at for a host before it is sent away."""
 
@@ -167,6 +168,8 @@ class Pool:
         task.out += 1
         task.hosts.add(host.number)
         deed = host.behaviour.meet(task.index)
+        if deed.copies:  # there is nothing to see; what it replays belongs to another unit
+            deed = Deed(_REPLAYED - host.number)
         seconds = host.member.seconds * deed.effort if _comes(deed) else DEADLINE
         self._later(seconds, host, task, deed)
 

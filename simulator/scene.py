@@ -32,6 +32,9 @@ class Scene:
     validators: float = 0.0
     """Share of the honest peers that join as validators: they compute only what they check."""
 
+    referees: int = 0
+    """Validators of the submitter's own, which join beside the peers."""
+
     rejoin: float = 60.0
     """Seconds after its ban at which a whitewasher is back."""
 

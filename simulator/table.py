@@ -25,7 +25,7 @@ class Row:
     """Share of the accepted units."""
 
     executions: float
-    """For each accepted unit."""
+    """For each unit, those without a result included."""
 
     failed: int
     honest_banned: int
@@ -54,7 +54,7 @@ def summary(scene: Scene, tallies: list[Tally], *, sabotages: bool) -> Row:
         seeds=len(tallies),
         units=scene.units,
         wrong_accepted=total("wrong") / accepted if accepted else 0.0,
-        executions=total("executions") / accepted if accepted else 0.0,
+        executions=total("executions") / (scene.units * len(tallies)),
         failed=total("failed") + total("unfinished"),
         honest_banned=total("honest_banned"),
         unearned=total("unearned") / paid if paid else 0.0,

@@ -13,9 +13,9 @@ from math import inf
 from simulator.actor import Actor, Claim
 from simulator.answers import OUTPUT, Answers
 from simulator.attackers import Deed
-from simulator.crew import Member, behaviour, crew
+from simulator.crew import Member, behaviour, crew, referees
 from simulator.scene import Scene, Tally
-from tracker.ledger import MINT, Book
+from tracker.ledger import Book
 from tracker.rows import ExecutionRow, UnitRow
 from tracker.work.court import BannedError
 from tracker.work.desk import Desk
@@ -98,7 +98,7 @@ class World:
 
     def run(self) -> Tally:
         """Let everybody work until the job is over, or nothing moves any more."""
-        for member in crew(self.scene):
+        for member in (*crew(self.scene), *referees(self.scene)):
             self._join(member, 0)
         next_tick = TICK
         events, desk = self._events, self.desk
@@ -141,20 +141,15 @@ class World:
         name = f"peer {self.scene.seed} {member.number} {life}"
         key = PeerKey(sha256(name.encode()).digest())
         actor = Actor(member, life, key, behaviour(self.scene, member, life))
-        validates = actor.behaviour.validator or (
-            member.honest and member.number >= self.scene.peers - self._honest_validators
-        )
         self.actors[key] = actor
-        offerings = Offerings(validates, 1, _MEMORY, (_IMAGE,), "simulated")
-        peer = self.desk.connect(key, key, offerings, self.now)
+        validator = member.validator or actor.behaviour.validator
+        offerings = Offerings(validator, 1, _MEMORY, (_IMAGE,), "simulated")
+        owner = self.job.manifest.submitter if member.referee else key
+        peer = self.desk.connect(key, owner, offerings, self.now)
         actor.session = peer.session
         self.desk.catch_up(peer, self.now)
         self.desk.want(key, self.scene.hold, self.now)
         self._hear()
-
-    @property
-    def _honest_validators(self) -> int:
-        return round(self.scene.validators * (self.scene.peers - self.scene.cheats))
 
     def _later(
         self,
@@ -303,8 +298,8 @@ class World:
 
     def _tally(self) -> Tally:
         book = self.desk.book
-        held = sum(each.balance for name, each in book.accounts.items() if name != MINT)
-        if book.total() or held != book.minted or book.escrowed(self.job.id):
+        held = book.total() + book.minted
+        if held != book.minted or book.escrowed(self.job.id):
             raise UnbalancedError(f"{held} credits are held, {book.minted} were minted")
         peers = self.desk.peers
         earned = {key: book.balance(key) for key in self.actors}

@@ -141,6 +141,17 @@ def test_the_sum_of_all_accounts_is_what_was_minted(
     assert tally.copies_accepted == 0
 
 
+def test_few_of_a_clique_get_past_referees_of_the_submitter() -> None:
+    with_, without = (run(Policy.PAIR, "clique", sabotage=0.5, referees=n) for n in (20, 0))
+    assert with_.wrong < without.wrong / 2
+
+
+def test_lazy_validators_can_stop_a_pair_but_are_not_paid() -> None:
+    tally = run(Policy.PAIR, "lazy-validator")
+    assert tally.failed > 0
+    assert tally.paid == 2 * tally.accepted
+
+
 def test_progress_is_told() -> None:
     told: list[int] = []
     World(Scene("trusted", "none", units=1000, peers=20), told.append).run()
