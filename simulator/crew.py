@@ -13,6 +13,12 @@ UNIT_SECONDS = 10.0
 SPREAD = (0.5, 2.0)
 """The fastest and the slowest machine, as shares of that."""
 
+STALL = 3600.0
+"""Seconds without a verdict after which a run is given up, beside the time that ``ROUNDS``
+executions of everything take: some policies decide late."""
+
+ROUNDS = 6
+
 
 @dataclass(frozen=True, slots=True)
 class Member:
@@ -23,6 +29,11 @@ class Member:
     seconds: float
     validator: bool = False
     referee: bool = False
+
+
+def patience(scene: Scene) -> float:
+    """Seconds without a verdict after which a run is given up."""
+    return STALL + ROUNDS * UNIT_SECONDS * scene.units / scene.peers
 
 
 def crew(scene: Scene) -> list[Member]:

@@ -11,7 +11,7 @@ from math import inf
 from typing import Protocol
 
 from simulator.attackers import TRUE, Behaviour, Deed
-from simulator.crew import Member, behaviour, crew
+from simulator.crew import Member, behaviour, crew, patience
 from simulator.scene import Scene, Tally
 
 DEADLINE = 300.0
@@ -20,7 +20,6 @@ DEADLINE = 300.0
 RETRY = 5.0
 """Seconds after which an idle host asks again."""
 
-STALL = 3600.0
 _REPLAYED = -1
 SCAN = 32
 """Units that are looked at for a host before it is sent away."""
@@ -134,8 +133,8 @@ class Pool:
         """Let everybody work until every unit has a verdict, or nothing moves any more."""
         for member in crew(self.scene):
             self._join(member, 0, 0.0)
-        rule, left = self.rule, inf
-        while rule.open and self.now - self._moved < STALL:
+        rule, left, stall = self.rule, inf, patience(self.scene)
+        while rule.open and self.now - self._moved < stall:
             self.now, _, host, task, deed = heappop(self._events)
             if task is not None and deed is not None:
                 self._end(host, task, deed)

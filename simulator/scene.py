@@ -60,7 +60,7 @@ class Tally:
 
     failed: int
     unfinished: int
-    """Units that had no verdict when nothing had moved for an hour."""
+    """Units that had no verdict when nothing moved any more."""
 
     executions: int
     """Results that peers committed to, computed or not."""

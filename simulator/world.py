@@ -13,7 +13,7 @@ from math import inf
 from simulator.actor import Actor, Claim
 from simulator.answers import OUTPUT, Answers
 from simulator.attackers import Deed
-from simulator.crew import Member, behaviour, crew, referees
+from simulator.crew import Member, behaviour, crew, patience, referees
 from simulator.scene import Scene, Tally
 from tracker.ledger import Book
 from tracker.rows import ExecutionRow, UnitRow
@@ -33,8 +33,10 @@ from workunits.manifest import (
 )
 from workunits.parameters import Range, Sweep
 from workunits.signing import Identity
+from workunits.statements import Cancel, Claim as Said, Grant, Statement
 from workunits.wire.work import (
     Commit,
+    Commits,
     Failure,
     FromTracker,
     Leases,
@@ -51,9 +53,6 @@ LATENCY = 0.1
 
 TICK = 5.0
 """Seconds between two looks of the desk at its deadlines."""
-
-STALL = 3600.0
-"""Seconds without a verdict after which a run is given up."""
 
 TELL = 500
 """Verdicts between two reports of progress."""
@@ -101,8 +100,8 @@ class World:
         for member in (*crew(self.scene), *referees(self.scene)):
             self._join(member, 0)
         next_tick = TICK
-        events, desk = self._events, self.desk
-        while self.job.state is JobState.ACTIVE and self.now - self._moved < STALL:
+        events, desk, stall = self._events, self.desk, patience(self.scene)
+        while self.job.state is JobState.ACTIVE and self.now - self._moved < stall:
             when = events[0][0] if events else inf
             if next_tick <= when:
                 self.now = next_tick
@@ -113,7 +112,7 @@ class World:
                 happen(actor, LeaseToken(token))
             self._hear()
         if self.job.state is JobState.ACTIVE:
-            desk.cancel(self.job, self.now)
+            self.desk.cancel(self.job, self._say(Cancel(self.job.id)), self.now)
         self._hear()
         return self._tally()
 
@@ -132,7 +131,8 @@ class World:
             comparator=Comparator(),
             nonce=self.scene.seed.to_bytes(16, "big"),
         )
-        self.desk.book.mint(submitter.key, manifest.escrow, b"simulated")
+        grant = Grant(submitter.key, manifest.escrow)
+        self.desk.book.mint(grant.account, grant.amount, self._say(grant))
         return self.desk.submit(SignedManifest.sign(manifest, submitter), self.now, wall=0.0)
 
     # what peers do
@@ -193,13 +193,13 @@ class World:
             self._latest = claim
         self._executions += 1
         commit, desk, job = claim.commit, self.desk, self.job.id
-        desk.commit(actor.key, job, [commit], self.now)
+        desk.commit(actor.key, Commits.unsigned(job, [commit]), self.now)
         if claim.deed.repeats:
             stolen = [
                 self._claim(actor, at, each.index, each.deed).commit
                 for at, each in self._of_others(actor)
             ]
-            desk.commit(actor.key, job, [commit, commit, *stolen], self.now)
+            desk.commit(actor.key, Commits.unsigned(job, [commit, commit, *stolen]), self.now)
         self._begin(actor)
 
     def _of_others(self, actor: Actor) -> list[tuple[LeaseToken, Claim]]:

@@ -114,3 +114,10 @@ def test_a_majority_of_three_is_two() -> None:
     for host, answer in zip(found, (0, 7, 0), strict=False):
         rule.came(task, Vote(host, Deed(answer)))
     assert (task.answer, rule.open) == (0, 0)
+
+
+def test_sarmenta_keeps_its_promise_when_the_first_round_takes_hours() -> None:
+    tally = play("sarmenta", "clique", sabotage=0.01, units=20_000, peers=40)
+    assert tally.unfinished == 0
+    assert tally.wrong / tally.accepted <= 1 - Credibility.THRESHOLD
+    assert tally.executions / tally.accepted < 2
