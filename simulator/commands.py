@@ -88,6 +88,14 @@ Examples:
     help="Validators of the submitter's own, beside the peers.",
 )
 @click.option(
+    "--nap",
+    type=click.IntRange(0),
+    default=30,
+    show_default=True,
+    metavar="N",
+    help="Units that a sleeper does honestly before it begins.",
+)
+@click.option(
     "--seeds",
     type=click.IntRange(1, 1000),
     default=1,
@@ -113,6 +121,7 @@ def simulate(
     units: int,
     peers: int,
     referees: int,
+    nap: int,
     seeds: int,
     plot_file: Path | None,
     as_json: bool,
@@ -128,7 +137,7 @@ def simulate(
     honest peers banned; credit not earned, of that paid; keys used; copied commitments accepted,
     of those tried; virtual seconds until the last verdict.
     """
-    basis = Scene(policy="", attack="none", units=units, peers=peers, referees=referees)
+    basis = Scene(policy="", attack="none", units=units, peers=peers, referees=referees, nap=nap)
     scenes = grid.cells(
         basis, policies or grid.POLICIES, attacks or _DEFAULT_ATTACKS, attackers, sabotages
     )

@@ -21,6 +21,7 @@ class Row:
     sabotage: float | None
     seeds: int
     units: int
+    peers: int
     wrong_accepted: float
     """Share of the accepted units."""
 
@@ -53,6 +54,7 @@ def summary(scene: Scene, tallies: list[Tally], *, sabotages: bool) -> Row:
         sabotage=scene.sabotage if sabotages else None,
         seeds=len(tallies),
         units=scene.units,
+        peers=scene.peers,
         wrong_accepted=total("wrong") / accepted if accepted else 0.0,
         executions=total("executions") / (scene.units * len(tallies)),
         failed=total("failed") + total("unfinished"),

@@ -33,10 +33,8 @@ from workunits.manifest import (
 )
 from workunits.parameters import Range, Sweep
 from workunits.signing import Identity
-from workunits.statements import Cancel, Claim as Said, Grant, Statement
 from workunits.wire.work import (
     Commit,
-    Commits,
     Failure,
     FromTracker,
     Leases,
@@ -112,7 +110,7 @@ class World:
                 happen(actor, LeaseToken(token))
             self._hear()
         if self.job.state is JobState.ACTIVE:
-            self.desk.cancel(self.job, self._say(Cancel(self.job.id)), self.now)
+            desk.cancel(self.job, self.now)
         self._hear()
         return self._tally()
 
@@ -131,8 +129,7 @@ class World:
             comparator=Comparator(),
             nonce=self.scene.seed.to_bytes(16, "big"),
         )
-        grant = Grant(submitter.key, manifest.escrow)
-        self.desk.book.mint(grant.account, grant.amount, self._say(grant))
+        self.desk.book.mint(submitter.key, manifest.escrow, b"simulated")
         return self.desk.submit(SignedManifest.sign(manifest, submitter), self.now, wall=0.0)
 
     # what peers do
@@ -193,13 +190,13 @@ class World:
             self._latest = claim
         self._executions += 1
         commit, desk, job = claim.commit, self.desk, self.job.id
-        desk.commit(actor.key, Commits.unsigned(job, [commit]), self.now)
+        desk.commit(actor.key, job, [commit], self.now)
         if claim.deed.repeats:
             stolen = [
                 self._claim(actor, at, each.index, each.deed).commit
                 for at, each in self._of_others(actor)
             ]
-            desk.commit(actor.key, Commits.unsigned(job, [commit, commit, *stolen]), self.now)
+            desk.commit(actor.key, job, [commit, commit, *stolen], self.now)
         self._begin(actor)
 
     def _of_others(self, actor: Actor) -> list[tuple[LeaseToken, Claim]]:
