@@ -33,8 +33,10 @@ from workunits.manifest import (
 )
 from workunits.parameters import Range, Sweep
 from workunits.signing import Identity
+from workunits.statements import Cancel, Grant, Statement
 from workunits.wire.work import (
     Commit,
+    Commits,
     Failure,
     FromTracker,
     Leases,
@@ -57,11 +59,16 @@ TELL = 500
 
 _IMAGE = "sha256:" + "a" * 64
 _MEMORY = 1 << 30
+_SUBMITTER = Identity.from_seed(sha256(b"submitter").digest())
 _OPEN, _RIGHT, _WRONG, _FAILED = range(4)
 _LOST = frozenset({Doing.EXPIRED.value, Doing.WITHHELD.value})
 _WATCHED = _LOST | {each.value for each in (Doing.RIGHT, Doing.SPARE, Doing.WRONG, Doing.REVOKED)}
 
 Tell = Callable[[int], None]
+
+
+def _say(claim: Cancel | Grant) -> Statement:
+    return Statement.sign(_SUBMITTER, claim, time=0, nonce=bytes(16))
 
 
 class UnbalancedError(LocalError):
@@ -110,12 +117,12 @@ class World:
                 happen(actor, LeaseToken(token))
             self._hear()
         if self.job.state is JobState.ACTIVE:
-            desk.cancel(self.job, self.now)
+            desk.cancel(self.job, _say(Cancel(self.job.id)), self.now)
         self._hear()
         return self._tally()
 
     def _submit(self) -> Job:
-        submitter = Identity.from_seed(sha256(b"submitter").digest())
+        submitter = _SUBMITTER
         manifest = Manifest(
             submitter=submitter.key,
             name="simulated",
@@ -129,7 +136,8 @@ class World:
             comparator=Comparator(),
             nonce=self.scene.seed.to_bytes(16, "big"),
         )
-        self.desk.book.mint(submitter.key, manifest.escrow, b"simulated")
+        grant = Grant(submitter.key, manifest.escrow)
+        self.desk.book.mint(grant.account, grant.amount, _say(grant))
         return self.desk.submit(SignedManifest.sign(manifest, submitter), self.now, wall=0.0)
 
     # what peers do
@@ -190,13 +198,13 @@ class World:
             self._latest = claim
         self._executions += 1
         commit, desk, job = claim.commit, self.desk, self.job.id
-        desk.commit(actor.key, job, [commit], self.now)
+        desk.commit(actor.key, Commits.unsigned(job, [commit]), self.now)
         if claim.deed.repeats:
             stolen = [
                 self._claim(actor, at, each.index, each.deed).commit
                 for at, each in self._of_others(actor)
             ]
-            desk.commit(actor.key, job, [commit, commit, *stolen], self.now)
+            desk.commit(actor.key, Commits.unsigned(job, [commit, commit, *stolen]), self.now)
         self._begin(actor)
 
     def _of_others(self, actor: Actor) -> list[tuple[LeaseToken, Claim]]:

@@ -74,10 +74,10 @@ class PeerRow(NamedTuple):
 
 
 class EntryRow(NamedTuple):
-    """A ledger entry and the head of the chain after it."""
+    """A ledger entry and its leaf of the log's tree."""
 
     number: int
-    head: bytes
+    leaf: bytes
     entry: bytes
 
 

@@ -15,6 +15,7 @@ from tracker.address import ADDRESS_FILE, Address, operator_identity
 from tracker.announce.handlers import AnnounceService
 from tracker.api.errors import errors
 from tracker.api.handlers import Api
+from tracker.api.log import Log
 from tracker.blobs import WebSeed
 from tracker.pages import Pages
 from tracker.sessions import Sessions
@@ -85,10 +86,12 @@ async def _serve(
     seed = WebSeed(data / "blobs", await reader.blobs_total())
     said = dict(snapshot.statements)
     api = Api(sessions, reader, writer, seed, identity.key, version(), said)
+    log = Log(sessions, reader, identity)
     announce = AnnounceService(tracked=lambda _: True)
     app = web.Application(middlewares=[errors], client_max_size=MAX_BODY)
     announce.add_to(app)
-    app.add_routes([web.get("/work", sessions.handle), *api.routes(), *Pages(sessions).routes()])
+    pages = Pages(sessions).routes()
+    app.add_routes([web.get("/work", sessions.handle), *api.routes(), *log.routes(), *pages])
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
     writer.start()
     await runner.setup()

@@ -207,7 +207,7 @@ class Sessions:
                 self.desk.want(key, message.hold, now)
             case Commits():
                 message.check(key)
-                self.desk.commit(key, message.job, message, now)
+                self.desk.commit(key, message, now)
             case Reveals():
                 self.desk.reveal(key, message.reveals, now)
             case Release():

@@ -57,6 +57,12 @@ class ProofError(RemoteError):
     code = "proof"
 
 
+class AuditError(RemoteError):
+    """A ledger is not what it claims to be; the message names the first entry that is wrong."""
+
+    code = "audit"
+
+
 class LimitError(RemoteError):
     """Well-formed, but larger or more than is allowed."""
 

@@ -71,8 +71,26 @@ class Upload:
         return cls(fields.octets("blob", length=32), fields.integer("length"))
 
 
-Claim: TypeAlias = Grant | Cancel | Upload
-_TYPES: dict[str, type[Claim]] = {kind.t: kind for kind in (Grant, Cancel, Upload)}
+@dataclass(frozen=True, slots=True)
+class Pay:
+    """The author pays ``amount`` credits to ``account``."""
+
+    t: ClassVar[str] = "pay"
+    account: PeerKey
+    amount: int
+
+    def value(self) -> dict[str, object]:
+        return {"account": self.account, "amount": self.amount}
+
+    @classmethod
+    def read(cls, fields: Fields) -> "Pay":
+        return cls(
+            PeerKey(fields.octets("account", length=32)), fields.integer("amount", 1, MAX_AMOUNT)
+        )
+
+
+Claim: TypeAlias = Grant | Cancel | Upload | Pay
+_TYPES: dict[str, type[Claim]] = {kind.t: kind for kind in (Grant, Cancel, Upload, Pay)}
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 Nothing of ours is imported but the page itself: this is what somebody else would write.
 """
 
+from base64 import b64encode
 from hashlib import sha1, sha256
 from typing import Any
 
@@ -33,8 +34,11 @@ def bencode(value: Any) -> bytes:
 
 
 def sign(who: str, message: bytes, domain: str) -> bytes:
-    private = Ed25519PrivateKey.from_private_bytes(wanted(f"{who} seed"))
-    return private.sign(f"openswarm {domain} v1\n".encode() + message)
+    return sign_bare(who, f"openswarm {domain} v1\n".encode() + message)
+
+
+def sign_bare(who: str, message: bytes) -> bytes:
+    return Ed25519PrivateKey.from_private_bytes(wanted(f"{who} seed")).sign(message)
 
 
 def blob(content: bytes) -> tuple[bytes, bytes, bytes]:
@@ -198,16 +202,51 @@ def test_the_draw() -> None:
 def test_the_ledger() -> None:
     peer, owner, job = wanted("peer key"), wanted("owner key"), wanted("job id")
     escrow = b"escrow:" + job
+    envelope = bencode(
+        {"manifest": wanted("manifest"), "signature": sign("peer", wanted("manifest"), "manifest")}
+    )
+
+    def batch(who: str, token: int) -> dict[str, Any]:
+        sealed = b"openswarm seal v1\n" + wanted(f"{who} key") + job + INDEX + wanted("digest")
+        packed = INDEX + token.to_bytes(8, "big") + wanted("commitment") + sha256(sealed).digest()
+        signature = sign(who, job + packed, "commits")
+        return {"commits": packed, "job": job, "peer": wanted(f"{who} key"), "signature": signature}
+
+    verdict = {
+        "cast": [[peer, 7, 0], [owner, 8, 0]],
+        "index": 4,
+        "job": job,
+        "losers": [],
+        "results": [wanted("result")],
+        "winners": [0, 1],
+    }
+    grant = wanted("statement envelope")
     entries: list[dict[str, Any]] = [
-        {"t": "mint", "moves": [[b"mint", peer, 1000]], "statement": wanted("statement id")},
-        {"t": "escrow", "moves": [[peer, escrow, 6 * 1 * 2]]},
-        {"t": "award", "moves": [[escrow, peer, 1], [escrow, owner, 1]], "index": 4},
-        {"t": "refund", "moves": [[escrow, peer, 10]]},
+        {"t": "mint", "moves": [[b"mint", peer, 1000]], "statement": grant},
+        {"t": "escrow", "moves": [[peer, escrow, 6 * 1 * 2]], "manifest": envelope},
+        {"t": "commits", "moves": []} | batch("peer", 7),
+        {"t": "commits", "moves": []} | batch("owner", 8),
+        {"t": "verdict", "moves": [[escrow, peer, 1], [escrow, owner, 1]]} | verdict,
+        {"t": "refund", "moves": [[escrow, peer, 10]], "job": job, "statement": b""},
     ]
-    head = sha256(b"openswarm ledger v1\n").digest()
-    assert head == wanted("ledger genesis")
+    raw = [bencode(entry) for entry in entries]
     for number, entry in enumerate(entries):
-        raw = bencode(entry | {"number": number, "previous": head})
-        head = sha256(raw).digest()
-        assert raw == wanted(f"ledger entry {number} ({entry['t']})")
-        assert head == wanted(f"ledger head {number}")
+        assert raw[number] == wanted(f"ledger entry {number} ({entry['t']})")
+    assert tree_hash(raw) == wanted("ledger root")
+
+
+def tree_hash(entries: list[bytes]) -> bytes:
+    """The definition of RFC 6962, section 2.1."""
+    if len(entries) == 1:
+        return sha256(b"\x00" + entries[0]).digest()
+    split = 1 << (len(entries) - 1).bit_length() - 1
+    return sha256(b"\x01" + tree_hash(entries[:split]) + tree_hash(entries[split:])).digest()
+
+
+def test_the_checkpoint() -> None:
+    name = f"openswarm/{wanted('tracker key').hex()}"
+    text = f"{name}\n6\n{b64encode(wanted('ledger root')).decode()}\n".encode()
+    key = wanted("tracker key")
+    key_id = sha256(name.encode() + b"\n\x01" + key).digest()[:4]
+    signature = b64encode(key_id + sign_bare("tracker", text)).decode()
+    assert text + f"\n\u2014 {name} {signature}\n".encode() == wanted("checkpoint note")

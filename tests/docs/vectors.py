@@ -2,10 +2,11 @@
 
 import hashlib
 
-from tracker.ledger import GENESIS, Book
+from tracker.ledger import Book
 from tracker.rows import EntryRow
 from validators.draw import draw
 from workunits import canonical
+from workunits.checkpoints import Checkpoint, SignedCheckpoint
 from workunits.ids import JobId, LeaseToken, PeerKey, UnitId
 from workunits.manifest import (
     Comparator,
@@ -37,6 +38,7 @@ TRACKER = Identity.from_seed(b"\x01" * 32)
 OWNER = Identity.from_seed(b"\x02" * 32)
 INDEX = 4
 TOKEN = LeaseToken(7)
+TOKENS = (TOKEN, LeaseToken(8))
 ANSWER = b'{"square": 25}\n'
 
 
@@ -47,6 +49,7 @@ def torrent(content: bytes) -> Torrent:
     return hasher.finish()
 
 
+RESULT = Result(Ending.EXITED, 0, (NamedBlob("out.json", torrent(ANSWER).info.ref),))
 LONG = torrent(bytes(at % 251 for at in range(40_000)))
 SHORT = torrent(ANSWER)
 
@@ -126,7 +129,7 @@ def _job() -> dict[str, object]:
 def _result() -> dict[str, object]:
     job = JobId(SignedManifest.sign(manifest(), PEER).id)
     unit = UnitId(job, INDEX)
-    result = Result(Ending.EXITED, 0, (NamedBlob("out.json", SHORT.info.ref),))
+    result = RESULT
     one = Commit(INDEX, TOKEN, commitment(unit, result.digest), seal(PEER.key, unit, result.digest))
     commits = Commits.sign(PEER, job, (one,))
     return {
@@ -187,18 +190,30 @@ def _ledger() -> dict[str, object]:
     book = Book()
     statement = Statement.sign(TRACKER, Grant(PEER.key, 1000), time=1_700_000_000, nonce=bytes(16))
     signed = SignedManifest.sign(manifest(), PEER)
-    book.mint(PEER.key, 1000, statement.id)
-    book.escrow(signed.id, PEER.key, signed.manifest.escrow)
-    book.award(signed.id, INDEX, (PEER.key, OWNER.key), 1)
+    book.mint(PEER.key, 1000, statement)
+    book.escrow(signed)
+    for token, each in zip(TOKENS, (PEER, OWNER), strict=True):
+        book.commits(each.key, _commits(each, token))
+    raw = RESULT.encode()
+    cast = [(PEER.key, TOKENS[0], raw), (OWNER.key, TOKENS[1], raw)]
+    book.verdict(signed.id, INDEX, cast, (0, 1), (), 1)
     book.refund(signed.id, PEER.key)
     entries = [row for row in book.take() if isinstance(row, EntryRow)]
-    found: dict[str, object] = {"ledger genesis": GENESIS}
+    found: dict[str, object] = {}
     for row in entries:
         fields = canonical.decode_fields(row.entry, limit=1 << 16, what="entry")
         kind = fields.text("t", limit=20)
         found[f"ledger entry {row.number} ({kind})"] = row.entry
-        found[f"ledger head {row.number}"] = row.head
-    return found
+    name = f"openswarm/{TRACKER.key.hex()}"
+    note = SignedCheckpoint(Checkpoint(name, book.entries, book.head)).sign(TRACKER, name)
+    return found | {"ledger root": book.head, "checkpoint note": note.encode()}
+
+
+def _commits(identity: Identity, token: LeaseToken) -> Commits:
+    job = JobId(SignedManifest.sign(manifest(), PEER).id)
+    unit, digest = UnitId(job, INDEX), RESULT.digest
+    one = Commit(INDEX, token, commitment(unit, digest), seal(identity.key, unit, digest))
+    return Commits.sign(identity, job, (one,))
 
 
 _DOMAINS = {f"domain {domain.name.lower()}": domain.value for domain in Domain}

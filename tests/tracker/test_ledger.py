@@ -1,50 +1,70 @@
-"""The book: nothing is lost, nothing comes from nowhere, and the chain replays."""
+"""The book: nothing is lost, nothing comes from nowhere, and its entries alone say it all."""
 
 from collections.abc import Callable
-from hashlib import sha256
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracker.ledger import GENESIS, MINT, Book, escrow_account
+from tests.tracker.work.world import SUBMITTER, granted, identity_of, manifest
+from tracker.ledger import Book
 from tracker.rows import AccountRow, EntryRow
-from workunits.canonical import Value, decode
+from workunits import entries
+from workunits.entries import MINT, Verdict, escrow_account
 from workunits.errors import RefusedError
-from workunits.ids import JobId, PeerKey
+from workunits.ids import LeaseToken, PeerKey
+from workunits.manifest import SignedManifest
+from workunits.merkle import EMPTY_ROOT, Tree, leaf_hash
+from workunits.statements import Pay, Statement
 
-PEERS = [PeerKey(bytes([65 + at]) * 32) for at in range(4)]
-JOBS = [JobId(bytes([97 + at]) * 32) for at in range(3)]
+PEERS = [SUBMITTER, *(identity_of(name) for name in ("one", "other", "third"))]
+KEYS = [each.key for each in PEERS]
+JOBS = [SignedManifest.sign(manifest(units, price=3), SUBMITTER) for units in (1, 2, 5)]
 PRICE = 3
 Step = Callable[[Book], object]
 
 
-def _award(book: Book, job: JobId, index: int, peers: list[PeerKey]) -> None:
-    if book.escrowed(job) >= PRICE * len(peers):  # a verdict never pays more than was set aside
-        book.award(job, index, peers, PRICE)
+def _verdict(book: Book, job: SignedManifest, index: int, peers: list[PeerKey]) -> None:
+    if book.escrowed(job.id) >= PRICE * len(peers):  # a verdict never pays more than is set aside
+        cast = [(peer, LeaseToken(at), b"result") for at, peer in enumerate(peers)]
+        book.verdict(job.id, index, cast, tuple(range(len(peers))), (), PRICE)
 
 
-def _escrow(book: Book, job: JobId, peer: PeerKey, amount: int) -> None:
-    have = book.balance(peer)
-    if amount <= have:
-        book.escrow(job, peer, amount)
+def _refused(book: Book, have: int, need: int, step: Step) -> None:
+    if need <= have:
+        step(book)
         return
     before = book.head, dict(book.accounts)
-    with pytest.raises(RefusedError, match="has") as caught:
-        book.escrow(job, peer, amount)
-    assert str(amount - have) in caught.value.hint
+    with pytest.raises(RefusedError, match="has"):
+        step(book)
     assert (book.head, dict(book.accounts)) == before
 
 
-peers, jobs = st.sampled_from(PEERS), st.sampled_from(JOBS)
-amounts = st.integers(0, 40)
+def _escrow(book: Book, job: SignedManifest) -> None:
+    _refused(book, book.balance(SUBMITTER.key), job.manifest.escrow, lambda book: book.escrow(job))
+
+
+def _pay(book: Book, source: int, target: int, amount: int) -> None:
+    claim = Pay(KEYS[target], amount)
+    statement = Statement.sign(PEERS[source], claim, time=0, nonce=bytes(16))
+
+    def step(book: Book) -> None:
+        book.transfer(claim.account, claim.amount, statement)
+
+    _refused(book, book.balance(KEYS[source]), amount, step)
+
+
+places, jobs = st.integers(0, 3), st.sampled_from(JOBS)
 steps: st.SearchStrategy[Step] = st.one_of(
-    st.tuples(peers, st.integers(1, 50)).map(lambda of: lambda book: book.mint(*of, b"s" * 32)),
-    st.tuples(jobs, peers, amounts).map(lambda of: lambda book: _escrow(book, *of)),
-    st.tuples(jobs, st.integers(0, 9), st.lists(peers, max_size=3, unique=True)).map(
-        lambda of: lambda book: _award(book, *of)
+    st.tuples(st.sampled_from(KEYS), st.integers(1, 50)).map(
+        lambda of: lambda book: book.mint(*of, granted(*of))
     ),
-    st.tuples(jobs, peers).map(lambda of: lambda book: book.refund(*of)),
+    jobs.map(lambda job: lambda book: _escrow(book, job)),
+    st.tuples(places, places, st.integers(1, 40)).map(lambda of: lambda book: _pay(book, *of)),
+    st.tuples(
+        jobs, st.integers(0, 9), st.lists(st.sampled_from(KEYS), max_size=3, unique=True)
+    ).map(lambda of: lambda book: _verdict(book, *of)),
+    jobs.map(lambda job: lambda book: book.refund(job.id, SUBMITTER.key)),
 )
 
 
@@ -63,36 +83,21 @@ def test_the_sum_is_zero_and_no_balance_negative_after_any_sequence(sequence: li
         check(book)
 
 
-def _text(value: Value) -> bytes:
-    assert isinstance(value, bytes)
-    return value
-
-
 @given(st.lists(steps, max_size=30))
-def test_the_entries_alone_replay_to_the_same_balances_and_head(sequence: list[Step]) -> None:
+def test_the_entries_alone_replay_to_the_same_balances_and_root(sequence: list[Step]) -> None:
     book = Book()
     for step in sequence:
         step(book)
     rows = book.take()
-    entries = [row for row in rows if isinstance(row, EntryRow)]
     balances: dict[bytes, int] = {}
-    head = GENESIS
-    for number, row in enumerate(entries):
-        entry = decode(row.entry, limit=10_000)
-        assert isinstance(entry, dict)
-        assert (row.number, entry[b"number"], entry[b"previous"]) == (number, number, head)
-        moves = entry[b"moves"]
-        assert isinstance(moves, list)
-        for move in moves:
-            assert isinstance(move, list)
-            source, target, amount = move
-            assert isinstance(amount, int)
-            balances[_text(source)] = balances.get(_text(source), 0) - amount
-            balances[_text(target)] = balances.get(_text(target), 0) + amount
-        head = sha256(row.entry).digest()
-        assert row.head == head
-    assert head == book.head
-    assert book.entries == len(entries)
+    tree = Tree()
+    for number, row in enumerate(row for row in rows if isinstance(row, EntryRow)):
+        assert (row.number, row.leaf) == (number, leaf_hash(row.entry))
+        tree.append(row.leaf)
+        for source, target, amount in entries.parse(row.entry).moves:
+            balances[source] = balances.get(source, 0) - amount
+            balances[target] = balances.get(target, 0) + amount
+    assert (tree.size, tree.root()) == (book.entries, book.head)
     accounts = {name: account.balance for name, account in book.accounts.items()}
     assert {name: value for name, value in accounts.items() if value} == {
         name: value for name, value in balances.items() if value
@@ -105,32 +110,47 @@ def test_the_entries_alone_replay_to_the_same_balances_and_head(sequence: list[S
 
 
 def test_what_is_earned_and_spent_is_counted() -> None:
-    book = Book()
-    one, other, _, _ = PEERS
-    book.mint(one, 100, b"s" * 32)
-    book.escrow(JOBS[0], one, 60)
-    book.award(JOBS[0], 0, [one, other], 20)
-    assert book.escrowed(JOBS[0]) == 20
-    assert book.refund(JOBS[0], one) == 20
-    assert book.refund(JOBS[0], one) == 0
-    assert (book.accounts[one].balance, book.accounts[one].spent) == (80, 40)
-    assert (book.accounts[one].earned, book.accounts[other].earned) == (20, 20)
+    book, job = Book(), JOBS[0]
+    _, one, other, _ = KEYS
+    book.mint(SUBMITTER.key, 100, granted(SUBMITTER.key, 100))
+    book.escrow(job)
+    _verdict(book, job, 0, [one])
+    assert book.escrowed(job.id) == PRICE
+    assert book.refund(job.id, SUBMITTER.key) == PRICE
+    assert book.refund(job.id, SUBMITTER.key) == 0
+    submitter = book.accounts[SUBMITTER.key]
+    assert (submitter.balance, submitter.spent) == (97, PRICE)
+    assert (book.accounts[one].earned, book.balance(other)) == (PRICE, 0)
     assert book.minted == 100
-    assert book.balance(escrow_account(JOBS[0])) == 0
+    assert book.balance(escrow_account(job.id)) == 0
+
+
+def test_equal_results_are_written_once() -> None:
+    book, job = Book(), JOBS[1]
+    book.mint(SUBMITTER.key, 100, granted(SUBMITTER.key, 100))
+    book.escrow(job)
+    cast = [(key, LeaseToken(at), b"wrong" if at == 1 else b"right") for at, key in enumerate(KEYS)]
+    book.verdict(job.id, 0, cast, (0, 2), (1,), PRICE)
+    entry = entries.parse([row for row in book.take() if isinstance(row, EntryRow)][-1].entry)
+    assert isinstance(entry, Verdict)
+    assert entry.results == (b"right", b"wrong")
+    assert [each.result for each in entry.cast] == [0, 1, 0, 0]
 
 
 def test_rows_are_taken_once() -> None:
     book = Book()
-    book.mint(PEERS[0], 5, b"s" * 32)
+    assert book.head == EMPTY_ROOT
+    book.mint(KEYS[0], 5, granted(KEYS[0], 5))
     assert [type(row) for row in book.take()] == [EntryRow, AccountRow, AccountRow]
     assert book.take() == []
 
 
-def test_a_changed_entry_changes_every_head_after_it() -> None:
-    heads = []
+def test_a_changed_entry_changes_every_root_after_it() -> None:
+    roots = []
     for amount in (5, 6):
         book = Book()
-        book.mint(PEERS[0], amount, b"s" * 32)
-        book.mint(PEERS[1], 1, b"t" * 32)
-        heads.append([row.head for row in book.take() if isinstance(row, EntryRow)])
-    assert not set(heads[0]) & set(heads[1])
+        book.mint(KEYS[0], amount, granted(KEYS[0], amount))
+        first = book.head
+        book.mint(KEYS[1], 1, granted(KEYS[1], 1))
+        roots.append({first, book.head})
+    assert not roots[0] & roots[1]

@@ -24,7 +24,7 @@ from workunits.errors import MalformedError, RefusedError
 from workunits.ids import JobId, PeerKey, parse_hash
 from workunits.manifest import MAX_MANIFEST, Manifest, SignedManifest
 from workunits.metainfo import hash_stream
-from workunits.statements import MAX_AGE, MAX_STATEMENT, Cancel, Grant, Statement, Upload
+from workunits.statements import MAX_AGE, MAX_STATEMENT, Cancel, Grant, Pay, Statement, Upload
 
 MAX_PAGE = 1000
 WATCH_SECONDS = 0.25
@@ -106,6 +106,7 @@ class Api:
     async def submit(self, request: web.Request) -> web.Response:
         """Take a signed manifest; the answer means that it is on disk."""
         signed = SignedManifest.parse(await _body(request, MAX_MANIFEST + 200))
+        await self.sessions.durable()  # a job that has just ended reads as over, not as active
         over = await self.reader.job(signed.id)
         if over is None or signed.id in self.sessions.desk.jobs:
             job = self.sessions.desk.submit(signed, self.sessions.clock(), self.sessions.wall())
@@ -258,11 +259,14 @@ class Api:
                     "only the operator mints credits",
                     hint="Run 'swarm tracker grant' with the --data directory of this tracker.",
                 )
-            desk.book.mint(claim.account, claim.amount, statement.id)
+            desk.book.mint(claim.account, claim.amount, statement)
             result = {"balance": desk.book.balance(claim.account)}
+        elif isinstance(claim, Pay):
+            desk.book.transfer(claim.account, claim.amount, statement)
+            result = {"balance": desk.book.balance(statement.author)}
         elif isinstance(claim, Cancel):
             job = self._own_job(claim.job, statement.author)
-            desk.cancel(job, self.sessions.clock())
+            desk.cancel(job, statement, self.sessions.clock())
             result = {"job": claim.job.hex(), "returned": job.returned}
         else:
             raise RefusedError("an upload statement goes with its upload")

@@ -60,8 +60,30 @@ def document(version: str) -> dict[str, Any]:
             "/api/v1/ledger": {
                 "get": _get("Ledger entries", "Ledger", _query("after", _INTEGER), _LIMIT)
             },
+            "/api/v1/ledger/checkpoint": {
+                "get": _bytes("A signed checkpoint (C2SP tlog-checkpoint)", "text/plain")
+            },
+            "/api/v1/ledger/export": {
+                "get": _bytes("The whole ledger as a file", "application/octet-stream")
+            },
+            "/api/v1/ledger/inclusion": {
+                "get": _get(
+                    "What shows that entry `index` is among the first `size`",
+                    "Proof",
+                    _query("index", _INTEGER),
+                    _query("size", _INTEGER),
+                )
+            },
+            "/api/v1/ledger/consistency": {
+                "get": _get(
+                    "What shows that the first `new` entries begin with the first `old`",
+                    "Proof",
+                    _query("old", _INTEGER),
+                    _query("new", _INTEGER),
+                )
+            },
             "/api/v1/statements": {
-                "post": _post("Carry out a signed statement (grant, cancel)", "Said", "200")
+                "post": _post("Carry out a signed statement (grant, pay, cancel)", "Said", "200")
             },
             "/api/v1/blobs/{blob}": {
                 "get": _bytes("A blob, by v2 info-hash", "application/octet-stream", _BLOB),
@@ -206,12 +228,13 @@ _SCHEMAS: dict[str, Any] = {
     "Accounts": _object(accounts=_list(_schema("Account"))),
     "Entry": _object(
         number=_INTEGER,
-        head=_HASH,
+        leaf=_HASH,
         entry=_TEXT,
         type=_TEXT,
         moves=_list({"type": "object"}),
     ),
     "Ledger": _object(entries=_list(_schema("Entry"))),
+    "Proof": _object(proof=_list(_HASH)),
     "Said": _object(id=_HASH, repeated={"type": "boolean"}, result={"type": ["object", "null"]}),
     "Kept": _object(blob=_HASH, length=_INTEGER),
 }

@@ -4,17 +4,16 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any, TypeAlias
 
-from tracker.ledger import MINT
 from tracker.rows import AccountRow, EntryRow, ExecutionRow, JobRow, UnitRow
 from tracker.work.state import Job, Peer
 from tracker.work.table import Stage
 from workunits.canonical import Value, decode
+from workunits.entries import MAX_ENTRY, MINT
 from workunits.ids import JobId, PeerKey
 from workunits.manifest import Manifest
 from workunits.results import Result
 
 Json: TypeAlias = dict[str, Any]
-MAX_ENTRY = 1 << 20
 
 
 def live_job(job: Job, obstacle: str = "") -> Json:
@@ -130,7 +129,7 @@ def entry_row(row: EntryRow) -> Json:
     assert isinstance(value, dict)
     return {
         "number": row.number,
-        "head": row.head.hex(),
+        "leaf": row.leaf.hex(),
         "entry": row.entry.hex(),
         "type": _text(value[b"t"]),
         "moves": [_move(move) for move in _items(value[b"moves"])],

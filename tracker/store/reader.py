@@ -57,7 +57,7 @@ class Snapshot:
     contents: dict[bytes, bytes]
     peers: list[PeerRow]
     accounts: list[AccountRow]
-    last: EntryRow | None
+    leaves: list[bytes]
     next_token: int
     statements: list[tuple[bytes, int]]
 
@@ -155,7 +155,7 @@ class Reader:
             dict(contents.fetchall()),
             self._rows(PeerRow, "1", ()),
             self._rows(AccountRow, "1", ()),
-            self._one(EntryRow, "1 ORDER BY number DESC LIMIT 1", ()),
+            [row[0] for row in self._connection.execute("SELECT leaf FROM ledger ORDER BY number")],
             (newest or 0) + 1,
             statements,
         )

@@ -99,7 +99,7 @@ def create_tables(db: Database) -> None:
         },
         pk="key",
     )
-    db.table("ledger").create({"number": int, "head": bytes, "entry": bytes}, pk="number")
+    db.table("ledger").create({"number": int, "leaf": bytes, "entry": bytes}, pk="number")
     db.table("accounts").create(
         {"account": bytes, "balance": int, "earned": int, "spent": int}, pk="account"
     )

@@ -19,6 +19,7 @@ from validators.policies import Accept, Another, Next
 from workunits.errors import RefusedError
 from workunits.ids import PeerKey
 from workunits.results import Result, commitment, seal
+from workunits.statements import Statement
 from workunits.wire.work import Reveal
 
 
@@ -133,7 +134,7 @@ class Court:
                 unit.drawn = None
                 self.draw(unit, now)
 
-    def cancel(self, job: Job) -> None:
+    def cancel(self, job: Job, statement: Statement) -> None:
         """Revoke all that is live of a job, and close it."""
         for unit in list(job.units.values()):
             for execution in (*unit.leased, *unit.committed):
@@ -143,7 +144,7 @@ class Court:
             unit.turn(Turn.CANCEL)
             unit.drawn = None
             self._floor.touch(unit)
-        self._floor.close_job(job, JobState.CANCELLED)
+        self._floor.close_job(job, JobState.CANCELLED, statement)
 
     def _another(self, unit: Unit, now: float) -> None:
         if unit.attempts >= MAX_ATTEMPTS:
@@ -193,12 +194,15 @@ class Court:
                 peer.right += 1
             floor.end(execution)
             floor.touch(peer)
-        winners = [unit.committed[at] for at in verdict.winners]
         price = job.manifest.price
-        if price:
-            floor.book.award(job.id, unit.index, [each.peer.key for each in winners], price)
-            job.paid += price * len(winners)
-        finding = winners[0].finding
+        cast = [
+            (each.peer.key, each.token, each.finding.result.encode())
+            for each in unit.committed
+            if each.finding
+        ]
+        floor.book.verdict(job.id, unit.index, cast, verdict.winners, verdict.losers, price)
+        job.paid += price * len(verdict.winners)
+        finding = unit.committed[verdict.winners[0]].finding
         assert finding is not None
         unit.result = finding.result.encode()
         unit.reason = finding.result.failure(job.manifest.outputs)

@@ -17,7 +17,8 @@ from tracker.work.table import HIDDEN, Act, Doing, Stage
 from workunits.errors import RefusedError, RemoteError
 from workunits.ids import JobId, LeaseToken, PeerKey
 from workunits.manifest import SignedManifest
-from workunits.wire.work import Commit, Committed, Offerings, Reveal, Revealed
+from workunits.statements import Statement
+from workunits.wire.work import Commits, Committed, Offerings, Reveal, Revealed
 
 
 class Desk:
@@ -52,16 +53,15 @@ class Desk:
         if signed.id in self.jobs:
             return self.jobs[signed.id]
         job = Job(signed, wall)
-        if job.manifest.escrow:
-            self.book.escrow(job.id, job.manifest.submitter, job.manifest.escrow)
+        self.book.escrow(signed)
         self.floor.open_job(job)
         self.floor.touch(job)
         self._leasing.feed(now)
         return job
 
-    def cancel(self, job: Job, now: float) -> None:
+    def cancel(self, job: Job, statement: Statement, now: float) -> None:
         """End a live job: its leases are revoked, the rest of its escrow goes back."""
-        self._court.cancel(job)
+        self._court.cancel(job, statement)
         self._leasing.feed(now)
 
     def connect(self, key: PeerKey, owner: PeerKey, offerings: Offerings, now: float) -> Peer:
@@ -102,16 +102,20 @@ class Desk:
         self.peers[key].hold = hold
         self._leasing.serve(self.peers[key], now)
 
-    def commit(self, key: PeerKey, job: JobId, commits: Iterable[Commit], now: float) -> None:
+    def commit(self, key: PeerKey, batch: Commits, now: float) -> None:
         """Take commitments; the batch's signature was checked. Stale ones are revoked."""
+        job, taken = batch.job, False
         peer = self.peers[key]
         done: list[LeaseToken] = []
-        for each in commits:
+        for each in batch:
             execution = peer.live.get(each.token)
             if execution is None or not _is_for(execution, job, each.index):
                 self.floor.outbox.revoke(peer, each.token, "this lease is over")
             elif execution.doing is Doing.LEASED:
                 execution.commitment, execution.seal = each.commitment, each.seal
+                if not taken:  # the log has a batch before anything that follows from it
+                    self.book.commits(peer.key, batch)
+                    taken = True
                 self.floor.commit(execution)
                 self._court.decide(execution.unit, now)
                 done.append(each.token)

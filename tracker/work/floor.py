@@ -11,6 +11,7 @@ from tracker.work.roster import Roster
 from tracker.work.state import Execution, Job, JobState, Peer, Unit
 from tracker.work.table import Act, Doing
 from workunits.ids import JobId, LeaseToken, PeerKey
+from workunits.statements import Statement
 
 MAX_ATTEMPTS = 12
 """Executions of one unit, lost ones included, after which it is given up."""
@@ -90,10 +91,10 @@ class Floor:
         self.jobs[job.id] = job
         self.turns.append(job)
 
-    def close_job(self, job: Job, state: JobState) -> None:
-        """End a job and give back what is left of its escrow."""
+    def close_job(self, job: Job, state: JobState, statement: Statement | None = None) -> None:
+        """End a job and give back what is left of its escrow; ``statement`` cancelled it."""
         job.state = state
-        job.returned = self.book.refund(job.id, job.manifest.submitter)
+        job.returned = self.book.refund(job.id, job.manifest.submitter, statement)
         job.version += 1
         del self.jobs[job.id]
         self.turns.remove(job)

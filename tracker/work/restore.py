@@ -48,8 +48,8 @@ def _book(snapshot: Snapshot) -> Book:
     book = Book(
         {row.account: Account(row.balance, row.earned, row.spent) for row in snapshot.accounts}
     )
-    if snapshot.last:
-        book.entries, book.head = snapshot.last.number + 1, snapshot.last.head
+    for leaf in snapshot.leaves:
+        book.tree.append(leaf)
     return book
 
 

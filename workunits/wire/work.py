@@ -6,8 +6,8 @@ times are durations in seconds, so a wrong clock on either side does no harm.
 """
 
 import struct
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import ClassVar, TypeAlias
 
 from workunits import canonical
@@ -25,6 +25,7 @@ MAX_INLINE = 256 << 10
 _TOKEN = struct.Struct(">Q")
 _LEASE = struct.Struct(">QQ")
 _COMMIT = struct.Struct(">QQ32s32s")
+COMMIT_SIZE = _COMMIT.size
 
 
 # From the tracker
@@ -379,10 +380,16 @@ class Commits:
     @classmethod
     def sign(cls, identity: Identity, job: JobId, commits: tuple[Commit, ...]) -> "Commits":
         """Pack and sign ``commits``."""
+        batch = cls.unsigned(job, commits)
+        return replace(batch, signature=identity.sign(Domain.COMMITS, job + batch.packed))
+
+    @classmethod
+    def unsigned(cls, job: JobId, commits: Iterable[Commit]) -> "Commits":
+        """Pack ``commits``, for who needs no signature: a simulation."""
         packed = b"".join(
             _COMMIT.pack(each.index, each.token, each.commitment, each.seal) for each in commits
         )
-        return cls(job, packed, identity.sign(Domain.COMMITS, job + packed))
+        return cls(job, packed, bytes(64))
 
     def check(self, peer: PeerKey) -> None:
         """Raise ``SignatureError`` unless ``peer`` signed this batch."""

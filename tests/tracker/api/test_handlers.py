@@ -4,7 +4,6 @@ import asyncio
 import base64
 import json
 import logging
-from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,13 @@ import pytest
 from tests.tracker.serving import Served, identity, served
 from tests.tracker.work.world import SUBMITTER, manifest, outcome
 from tracker.blobs import MAX_BLOB, WebSeed
-from tracker.ledger import GENESIS
 from workunits.errors import LimitError
-from workunits.ids import JobId
+from workunits.ids import JobId, PeerKey
 from workunits.manifest import MAX_MANIFEST, Policy, SignedManifest
+from workunits.merkle import EMPTY_ROOT, leaf_hash
 from workunits.metainfo import hash_stream, parse_info
 from workunits.results import Result
-from workunits.statements import MAX_AGE, MAX_STATEMENT, Cancel, Grant, Statement, Upload
+from workunits.statements import MAX_AGE, MAX_STATEMENT, Cancel, Grant, Pay, Statement, Upload
 
 DATA = b"some data to share\n" * 1000
 
@@ -58,7 +57,7 @@ async def test_the_status_says_who_and_how_much(tmp_path: Path) -> None:
         status = await tracker.ask("/api/v1/status")
         assert status["tracker"] == tracker.running.identity.key.hex()
         assert status["peers"] == {"connected": 0, "validators": 0, "volunteers": 0}
-        books = {"entries": 0, "head": GENESIS.hex(), "minted": 0, "total": 0}
+        books = {"entries": 0, "head": EMPTY_ROOT.hex(), "minted": 0, "total": 0}
         assert status["ledger"] == books
         await tracker.grant(amount=100)
         await tracker.submit(manifest(2))
@@ -305,17 +304,30 @@ async def test_accounts_come_richest_first_and_a_new_key_has_an_empty_one(
         assert (empty["balance"], empty["banned"]) == (0, False)
 
 
-async def test_the_ledger_replays_from_its_entries(tmp_path: Path) -> None:
+async def test_the_ledger_is_shown_entry_by_entry(tmp_path: Path) -> None:
     async with served(tmp_path) as tracker:
         await tracker.grant()
         await tracker.run(manifest(2))
         entries = (await tracker.ask("/api/v1/ledger"))["entries"]
-        assert [each["type"] for each in entries] == ["mint", "escrow", "award", "award"]
+        kinds = [each["type"] for each in entries]
+        assert kinds[:2] == ["mint", "escrow"]
+        assert kinds.count("verdict") == 2
+        assert kinds[-1] == "refund"
         for entry in entries:
-            assert sha256(bytes.fromhex(entry["entry"])).hexdigest() == entry["head"]
+            assert leaf_hash(bytes.fromhex(entry["entry"])).hex() == entry["leaf"]
         rest = (await tracker.ask("/api/v1/ledger?after=2"))["entries"]
-        assert [each["number"] for each in rest] == [2, 3]
-        assert (await tracker.ask("/api/v1/status"))["ledger"]["head"] == entries[-1]["head"]
+        assert rest == entries[2:]
+
+
+async def test_whoever_has_the_credits_pays_them_to_another(tmp_path: Path) -> None:
+    async with served(tmp_path) as tracker:
+        await tracker.say(tracker.sign(Grant(SUBMITTER.key, 100)))
+        other = PeerKey(b"o" * 32)
+        answer = await tracker.say(tracker.sign(Pay(other, 30), SUBMITTER))
+        assert answer["result"] == {"balance": 70}
+        assert (await tracker.ask(f"/api/v1/accounts/{other.hex()}"))["balance"] == 30
+        answer = await tracker.say(tracker.sign(Pay(other, 71), SUBMITTER), 403)
+        assert "has 70 credits" in answer["error"]["message"]
 
 
 async def test_a_grant_mints_and_says_the_balance(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from tests.tracker.api.schema import problems
 from tests.tracker.serving import Served, served
 from tests.tracker.work.world import SUBMITTER, manifest
 from tracker.api.handlers import Api
+from tracker.api.log import Log
 from tracker.api.openapi import document
 from workunits.ids import JobId
 from workunits.statements import Cancel, Grant
@@ -26,7 +27,7 @@ def documented() -> set[tuple[str, str]]:
 
 
 def test_every_route_is_documented_and_every_documented_route_is_there() -> None:
-    routes = Api.routes(Api.__new__(Api))
+    routes = Api.routes(Api.__new__(Api)) + Log.routes(Log.__new__(Log))
     registered = {(route.method, route.path) for route in routes}
     assert registered - {("GET", "/api/v1/openapi.json")} == documented()
 
@@ -103,7 +104,7 @@ async def test_every_answer_has_the_documented_shape(tmp_path: Path) -> None:
         check(await tracker.ask(f"/api/v1/accounts/{key}"), "/api/v1/accounts/{account}")
         ledger = await tracker.ask("/api/v1/ledger")
         assert {entry["type"] for entry in ledger["entries"]} == {
-            *("mint", "escrow", "award", "refund")
+            *("mint", "escrow", "commits", "verdict", "refund")
         }
         check(ledger, "/api/v1/ledger")
         await the_error_shape(tracker)

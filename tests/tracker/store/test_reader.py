@@ -94,7 +94,7 @@ async def test_an_empty_database_has_an_empty_snapshot(tmp_path: Path) -> None:
     async with reading(tmp_path) as reader:
         snapshot = reader.snapshot()
         assert snapshot.jobs == []
-        assert snapshot.last is None
+        assert snapshot.leaves == []
         assert snapshot.next_token == 1
         assert await reader.blobs_total() == 0
 
@@ -116,7 +116,7 @@ async def test_a_snapshot_holds_what_is_live_and_counts_what_is_over(tmp_path: P
     assert {row.idx for row in snapshot.units} == {2, 3}
     assert [row.token for row in snapshot.executions] == [3, 5]
     assert snapshot.tallies == {ONE: JobTally(4, 1, 1, 3, 1)}
-    assert snapshot.last == EntryRow(1, b"h", b"e")
+    assert snapshot.leaves == [b"g", b"h"]
     assert snapshot.next_token == 6
     assert snapshot.statements == [(b"i", 99)]
     assert len(snapshot.peers) == 1

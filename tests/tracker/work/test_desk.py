@@ -22,7 +22,7 @@ from workunits.errors import RefusedError
 from workunits.ids import LeaseToken
 from workunits.manifest import Comparator, Comparison, Policy
 from workunits.results import INLINE_LIMIT, Ending, Result, commitment, seal
-from workunits.wire.work import MAX_HOLD, Commit, Reveal
+from workunits.wire.work import MAX_HOLD, Commit, Commits, Reveal
 
 NUMERIC = Comparator(Comparison.NUMERIC, 1e-6, 0.0)
 
@@ -88,7 +88,7 @@ def test_a_free_job_moves_no_credit() -> None:
     worker.commit()
     worker.reveal()
     assert job.state is JobState.FINISHED
-    assert not world.entries()
+    assert not any(world.audit().balances.values()), "but what was done is written down"
 
 
 def test_a_job_that_the_account_cannot_pay_is_refused_with_the_missing_amount() -> None:
@@ -475,7 +475,7 @@ def test_a_commit_under_a_lease_that_is_not_there_is_revoked(wrong: str) -> None
     if wrong == "index":
         commit = dataclasses.replace(commit, index=unit.index + 1)
     target = other if wrong == "job" else job
-    world.desk.commit(worker.key, target.id, [commit], world.now)
+    world.desk.commit(worker.key, Commits.sign(worker.identity, target.id, (commit,)), world.now)
     world.pump()
     assert worker.revoked == {commit.token: "this lease is over"}
     assert not worker.acked
@@ -672,7 +672,7 @@ def reveal_refused(change: Reveal, message: str, comparator: Comparator | None =
     unit = worker.leases[token]
     digest = Result.digest_of(change.result)
     commit = Commit(0, token, commitment(unit, digest), seal(worker.key, unit, digest))
-    world.desk.commit(worker.key, job.id, [commit], world.now)
+    world.desk.commit(worker.key, Commits.sign(worker.identity, job.id, (commit,)), world.now)
     world.pump()
     worker.results[token] = dataclasses.replace(change, token=token)
     worker.reveal()
@@ -717,7 +717,7 @@ def test_a_large_result_stays_with_its_peer_as_a_blob() -> None:
     (token,) = worker.leases
     unit = worker.leases[token]
     commit = Commit(0, token, commitment(unit, large.digest), seal(worker.key, unit, large.digest))
-    world.desk.commit(worker.key, job.id, [commit], world.now)
+    world.desk.commit(worker.key, Commits.sign(worker.identity, job.id, (commit,)), world.now)
     world.pump()
     worker.results[token] = Reveal(token, large.encode())
     worker.reveal()

@@ -14,13 +14,14 @@ from hypothesis.stateful import (
 )
 
 from tests.tracker.work.world import PATIENCE, SECRET, SUBMITTER, Actor, World, manifest
-from tracker.ledger import escrow_account
 from tracker.rows import ExecutionRow, JobRow, UnitRow
 from tracker.work.state import Job, JobState
 from tracker.work.table import EXECUTION, HIDDEN, UNIT, Doing, Stage
 from workunits.canonical import decode
+from workunits.entries import escrow_account
 from workunits.errors import RefusedError
 from workunits.manifest import Comparator, Comparison, Policy
+from workunits.wire.work import Commits
 
 COMPARATORS = (Comparator(), Comparator(Comparison.NUMERIC, 1e-6, 0.0))
 KINDS = ("honest", "honest", "honest", "liar", "copycat", "silent")
@@ -146,7 +147,8 @@ class Swarm(RuleBasedStateMachine):
             for job in list(self.world.desk.jobs.values()):
                 tokens = [token for token, unit in actor.leases.items() if unit.job == job.id]
                 batch = actor.commits("right", tokens, actor.key)
-                self.world.desk.commit(actor.key, job.id, batch, self.world.now)
+                signed = Commits.sign(actor.identity, job.id, tuple(batch))
+                self.world.desk.commit(actor.key, signed, self.world.now)
         self.world.desk.take()
         self.world.restart()
         assert picture(self.world) == before
@@ -252,6 +254,7 @@ class Swarm(RuleBasedStateMachine):
         accounts = world.desk.book.accounts
         assert sum(each.balance for name, each in accounts.items() if name != b"mint") == 10**9
         assert accounts[SUBMITTER.key].spent == sum(each.earned for each in accounts.values())
+        world.audit()
 
 
 def check_unit(world: World, job: Job, index: int) -> None:

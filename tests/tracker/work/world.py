@@ -17,6 +17,7 @@ from tracker.work.floor import Patience
 from tracker.work.restore import restore
 from tracker.work.state import Job
 from tracker.work.table import HIDDEN, Doing
+from validators.audit import Audit
 from workunits.ids import JobId, LeaseToken, PeerKey, UnitId
 from workunits.manifest import (
     Comparator,
@@ -30,10 +31,12 @@ from workunits.metainfo import hash_stream
 from workunits.parameters import NamedBlob, Range, Sweep
 from workunits.results import Ending, Result, commitment, seal
 from workunits.signing import Identity
+from workunits.statements import Cancel, Grant, Statement
 from workunits.wire import work
 from workunits.wire.work import (
     MAX_BATCH,
     Commit,
+    Commits,
     Committed,
     Failure,
     FromTracker,
@@ -47,6 +50,7 @@ from workunits.wire.work import (
 )
 
 IMAGE = "sha256:" + "a" * 64
+OPERATOR = Identity.from_seed(b"o" * 32)
 SUBMITTER = Identity.from_seed(b"s" * 32)
 SECRET = b"secret"
 """Every output starts with this, so that a frame which shows one is found."""
@@ -98,12 +102,23 @@ def outcome(index: int, answer: str = "right") -> Reveal:
     return Reveal(LeaseToken(0), Result(Ending.EXITED, 0, (blob(out),)).encode(), (out,))
 
 
+@cache
+def identity_of(name: str) -> Identity:
+    """The key of whoever is called ``name``."""
+    return Identity.from_seed(sha256(name.encode()).digest())
+
+
+def granted(account: PeerKey, amount: int, nonce: int = 0) -> Statement:
+    """The operator's word that ``account`` gets credits."""
+    return Statement.sign(OPERATOR, Grant(account, amount), time=0, nonce=nonce.to_bytes(16))
+
+
 @dataclass(eq=False)
 class Actor:
     """A peer as the tests see it: what it was told, and what it answers."""
 
     world: "World"
-    key: PeerKey
+    identity: Identity
     owner: PeerKey
     validator: bool = False
     session: int = 0
@@ -117,6 +132,11 @@ class Actor:
     failures: list[Failure] = field(default_factory=list)
     jobs: list[JobOffer] = field(default_factory=list)
     seconds: int = 0
+
+    @property
+    def key(self) -> PeerKey:
+        """Its name."""
+        return self.identity.key
 
     def connect(
         self, *, hold: int = 100, images: tuple[str, ...] = (IMAGE,), cores: int = 1
@@ -176,7 +196,8 @@ class Actor:
         for job, some in by_job.items():
             for at in range(0, len(some), MAX_BATCH):
                 batch = self.commits(answer, some[at : at + MAX_BATCH], sealer or self.key)
-                self.world.desk.commit(self.key, job, batch, self.world.now)
+                signed = Commits.sign(self.identity, job, tuple(batch))
+                self.world.desk.commit(self.key, signed, self.world.now)
                 self.world.pump()
         self.world.pump()
         return tokens
@@ -237,16 +258,15 @@ class World:
         self.frames: list[bytes] = []
         self.submitted: dict[JobId, Job] = {}
         if credit:
-            self.desk.book.mint(SUBMITTER.key, credit, b"m" * 32)
+            self.desk.book.mint(SUBMITTER.key, credit, granted(SUBMITTER.key, credit))
         self.pump()
 
     def actor(
         self, name: str, *, owner: str = "", validator: bool = False, connect: bool = True
     ) -> Actor:
         """An actor with a key made from its name, connected."""
-        key = PeerKey(sha256(name.encode()).digest())
-        whose = PeerKey(sha256((owner or name).encode()).digest())
-        actor = self.actors[key] = Actor(self, key, whose, validator)
+        identity, whose = identity_of(name), identity_of(owner or name)
+        actor = self.actors[identity.key] = Actor(self, identity, whose.key, validator)
         return actor.connect() if connect else actor
 
     def submit(self, job: Manifest) -> Job:
@@ -258,7 +278,8 @@ class World:
 
     def cancel(self, job: Job) -> None:
         """Cancel a job."""
-        self.desk.cancel(job, self.now)
+        statement = Statement.sign(SUBMITTER, Cancel(job.id), time=int(self.now), nonce=bytes(16))
+        self.desk.cancel(job, statement, self.now)
         self.pump()
 
     def tick(self, seconds: float = 0.0) -> None:
@@ -294,6 +315,17 @@ class World:
     def entries(self) -> list[EntryRow]:
         """Every ledger entry."""
         return [row for row in self.table.values() if isinstance(row, EntryRow)]
+
+    def audit(self) -> Audit:
+        """Replay the ledger as a stranger would; it must hold, and say what the book says."""
+        audit = Audit(OPERATOR.key)
+        for row in sorted(self.entries()):
+            audit.take(row.entry)
+        book = self.desk.book
+        assert (audit.size, audit.root) == (book.entries, book.head)
+        said = {name: amount for name, amount in audit.balances.items() if amount}
+        assert said == {name: each.balance for name, each in book.accounts.items() if each.balance}
+        return audit
 
     def balance(self, actor: Actor) -> int:
         """What an actor has."""

@@ -1,0 +1,217 @@
+"""The audit: honest ledgers hold, and every change to one is found and named."""
+
+from collections.abc import Callable
+from random import Random
+
+import pytest
+
+from tests.tracker.work.world import OPERATOR, SUBMITTER, World, granted, identity_of, manifest
+from validators.audit import Audit
+from workunits import canonical, entries
+from workunits.entries import Commits, Entry, Escrow, Mint, Move, Refund, Transfer, Verdict
+from workunits.errors import AuditError
+from workunits.manifest import Comparator, Comparison, Policy, SignedManifest
+from workunits.merkle import EMPTY_ROOT
+from workunits.statements import Grant, Pay, Statement
+
+MUTATIONS = 10_000
+
+
+def ledger() -> list[bytes]:
+    """A ledger with everything in it: a cheat, a numeric job, a cancelled one, a transfer."""
+    world = World(credit=1000)
+    worker, liar = world.actor("worker"), world.actor("liar")
+    checker, third = world.actor("checker", validator=True), world.actor("third", validator=True)
+    for job in (
+        manifest(3, nonce=1),
+        manifest(2, nonce=2, comparator=Comparator(Comparison.NUMERIC, 1e-6, 0.0)),
+        manifest(1, nonce=3, policy=Policy.TRUSTED),
+    ):
+        world.submit(job)
+        for _ in range(6):
+            for actor in (worker, checker, third):
+                actor.commit()
+            liar.commit("wrong")
+            for actor in (worker, liar, checker, third):
+                actor.reveal()
+    world.cancel(world.submit(manifest(5, nonce=4)))
+    claim = Pay(worker.key, 7)
+    statement = Statement.sign(SUBMITTER, claim, time=0, nonce=bytes(16))
+    world.desk.book.transfer(claim.account, claim.amount, statement)
+    world.pump()
+    world.audit()
+    return [row.entry for row in sorted(world.entries())]
+
+
+LEDGER = ledger()
+
+
+def replay(raw: list[bytes]) -> Audit:
+    """Audit entries from the first on."""
+    audit = Audit(OPERATOR.key)
+    for entry in raw:
+        audit.take(entry)
+    return audit
+
+
+ROOT = replay(LEDGER).root
+
+
+def number_of(kind: type[Entry]) -> int:
+    """The number of the first entry of a kind."""
+    return next(at for at, raw in enumerate(LEDGER) if isinstance(entries.parse(raw), kind))
+
+
+def test_an_honest_ledger_holds_and_has_every_kind_of_entry() -> None:
+    audit = replay(LEDGER)
+    assert set(audit.kinds) == {"mint", "transfer", "escrow", "commits", "verdict", "refund"}
+    assert audit.minted == 1000
+    assert sum(audit.balances.values()) == 0
+    assert audit.on_trust == 2
+    assert audit.size == len(LEDGER)
+
+
+def test_an_empty_ledger_holds() -> None:
+    assert replay([]).root == EMPTY_ROOT
+
+
+def mutated(rng: Random) -> list[bytes]:
+    """The ledger, edited, with entries dropped, swapped, doubled or grown, or cut."""
+    raw = list(LEDGER)
+    at = rng.randrange(len(raw))
+    match rng.choice(["edit", "drop", "swap", "double", "cut", "grow"]):
+        case "edit":
+            entry = bytearray(raw[at])
+            entry[rng.randrange(len(entry))] ^= 1 << rng.randrange(8)
+            raw[at] = bytes(entry)
+        case "drop":
+            del raw[at]
+        case "swap":
+            other = rng.randrange(len(raw))
+            raw[at], raw[other] = raw[other], raw[at]
+        case "double":
+            raw.insert(rng.randrange(len(raw)), raw[at])
+        case "cut":
+            del raw[at:]
+        case "grow":
+            raw[at] += b"e"
+    return raw
+
+
+def test_ten_thousand_mutations_are_all_found() -> None:
+    rng = Random(1)
+    for _ in range(MUTATIONS):
+        raw = mutated(rng)
+        try:
+            root = replay(raw).root
+        except AuditError:
+            continue
+        assert (root == ROOT) == (raw == LEDGER)
+
+
+def verdict(**changes: object) -> bytes:
+    """The first verdict, changed."""
+    value = canonical.decode(LEDGER[number_of(Verdict)], limit=1 << 20)
+    assert isinstance(value, dict)
+    return canonical.encode(value | {key.encode(): change for key, change in changes.items()})
+
+
+def signed_by_another() -> bytes:
+    claim = Grant(SUBMITTER.key, 5)
+    statement = Statement.sign(SUBMITTER, claim, time=0, nonce=bytes(16))
+    return entries.encode(Mint((Move(entries.MINT, SUBMITTER.key, 5),), statement.encode()))
+
+
+def minted_without_a_grant() -> bytes:
+    statement = Statement.sign(OPERATOR, Pay(SUBMITTER.key, 5), time=0, nonce=bytes(16))
+    return entries.encode(Mint((Move(entries.MINT, SUBMITTER.key, 5),), statement.encode()))
+
+
+def too_much_minted() -> bytes:
+    statement = granted(SUBMITTER.key, 5, nonce=9)
+    return entries.encode(Mint((Move(entries.MINT, SUBMITTER.key, 6),), statement.encode()))
+
+
+def taken_from_another() -> bytes:
+    thief = identity_of("thief")
+    statement = Statement.sign(thief, Pay(thief.key, 5), time=0, nonce=bytes(16))
+    return entries.encode(Transfer((Move(SUBMITTER.key, thief.key, 5),), statement.encode()))
+
+
+def paid_without_cover() -> bytes:
+    poor = identity_of("poor")
+    statement = Statement.sign(poor, Pay(SUBMITTER.key, 5), time=0, nonce=bytes(16))
+    return entries.encode(Transfer((Move(poor.key, SUBMITTER.key, 5),), statement.encode()))
+
+
+def commits_of_another() -> bytes:
+    entry = entries.parse(LEDGER[number_of(Commits)])
+    assert isinstance(entry, Commits)
+    thief = identity_of("thief").key
+    return entries.encode(Commits((), entry.job, thief, entry.packed, entry.signature))
+
+
+def refund_to_a_friend() -> bytes:
+    entry = entries.parse(LEDGER[number_of(Refund)])
+    assert isinstance(entry, Refund)
+    (move,) = entry.moves
+    friend = identity_of("friend").key
+    return entries.encode(Refund((Move(move.source, friend, move.amount),), entry.job, b""))
+
+
+def published_twice() -> bytes:
+    signed = SignedManifest.sign(manifest(3, nonce=1), SUBMITTER)
+    account = entries.escrow_account(signed.id)
+    move = Move(SUBMITTER.key, account, signed.manifest.escrow)
+    return entries.encode(Escrow((move,), signed.encode()))
+
+
+@pytest.mark.parametrize(
+    ("kind", "forged", "why"),
+    [
+        (Transfer, signed_by_another, "not the operator"),
+        (Transfer, minted_without_a_grant, "without a grant"),
+        (Transfer, too_much_minted, "other credits"),
+        (Transfer, taken_from_another, "other credits"),
+        (Transfer, paid_without_cover, "does not have"),
+        (Commits, commits_of_another, "signature"),
+        (Commits, published_twice, "published before"),
+        (Refund, refund_to_a_friend, "other credits"),
+        (Verdict, lambda: verdict(index=77), "does not exist"),
+        (Verdict, lambda: verdict(winners=[0], losers=[1]), "decides unit"),
+        (Verdict, lambda: verdict(moves=[]), "other credits"),
+        (Verdict, lambda: verdict(job=bytes(32)), "is not open"),
+        (Verdict, lambda: verdict(results=[another_result()]), "did not commit"),
+    ],
+)
+def test_a_lying_tracker_is_caught_at_the_entry_that_lies(
+    kind: type[Entry], forged: Callable[[], bytes], why: str
+) -> None:
+    at = number_of(kind)
+    with pytest.raises(AuditError, match=why) as caught:
+        replay([*LEDGER[:at], forged(), *LEDGER[at + 1 :]])
+    assert caught.value.message.startswith(f"entry {at}: ")
+
+
+def another_result() -> bytes:
+    """A result, but not the one that was committed to."""
+    found = {
+        result
+        for entry in map(entries.parse, LEDGER)
+        if isinstance(entry, Verdict)
+        for result in entry.results
+    }
+    first = entries.parse(LEDGER[number_of(Verdict)])
+    assert isinstance(first, Verdict)
+    return min(found - set(first.results))
+
+
+def test_one_statement_pays_once() -> None:
+    with pytest.raises(AuditError, match="carried out twice"):
+        replay([*LEDGER, LEDGER[number_of(Transfer)]])
+
+
+def test_one_unit_is_decided_once() -> None:
+    at = number_of(Verdict)
+    with pytest.raises(AuditError, match="decided before"):
+        replay([*LEDGER[: at + 1], LEDGER[at]])

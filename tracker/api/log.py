@@ -1,0 +1,82 @@
+"""The ledger as a log that anyone can check: checkpoints, proofs, and all of it as a file."""
+
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from tracker.sessions import Sessions
+from tracker.store.reader import Reader
+from workunits.archive import frame
+from workunits.checkpoints import Checkpoint, SignedCheckpoint
+from workunits.errors import MalformedError
+from workunits.merkle import MAX_SIZE
+from workunits.signing import Identity
+
+PAGE = 500
+ORIGIN = "openswarm/"
+
+
+def origin(key: bytes) -> str:
+    """The name of the log of the tracker with ``key``."""
+    return ORIGIN + key.hex()
+
+
+@dataclass
+class Log:
+    """What a witness or an auditor asks for. Nothing is signed that is not on disk."""
+
+    sessions: Sessions
+    reader: Reader
+    identity: Identity
+
+    def routes(self) -> list[web.RouteDef]:
+        """Everything under ``/api/v1/ledger/``."""
+        return [
+            web.get("/api/v1/ledger/checkpoint", self.checkpoint),
+            web.get("/api/v1/ledger/export", self.export),
+            web.get("/api/v1/ledger/inclusion", self.inclusion),
+            web.get("/api/v1/ledger/consistency", self.consistency),
+        ]
+
+    async def checkpoint(self, _: web.Request) -> web.Response:
+        """The signed checkpoint of the log as it is (C2SP tlog-checkpoint)."""
+        return web.Response(body=(await self._signed()).encode(), content_type="text/plain")
+
+    async def export(self, request: web.Request) -> web.StreamResponse:
+        """The whole ledger, from a signed checkpoint on: see ``workunits.archive``."""
+        signed = await self._signed()
+        response = web.StreamResponse(headers={"Content-Type": "application/octet-stream"})
+        await response.prepare(request)
+        await response.write(frame(signed.encode()))
+        size, after = signed.checkpoint.size, 0
+        while after < size:
+            rows = await self.reader.entries(after, min(PAGE, size - after))
+            await response.write(b"".join(frame(row.entry) for row in rows))
+            after += len(rows)
+        await response.write_eof()
+        return response
+
+    async def inclusion(self, request: web.Request) -> web.Response:
+        """What shows that entry ``index`` is among the first ``size`` (RFC 9162, 2.1.3)."""
+        index, size = _number(request, "index"), _number(request, "size")
+        proof = self.sessions.desk.book.tree.inclusion(index, size)
+        return web.json_response({"proof": [each.hex() for each in proof]})
+
+    async def consistency(self, request: web.Request) -> web.Response:
+        """What shows that the first ``new`` entries begin with the first ``old``."""
+        old, new = _number(request, "old"), _number(request, "new")
+        proof = self.sessions.desk.book.tree.consistency(old, new)
+        return web.json_response({"proof": [each.hex() for each in proof]})
+
+    async def _signed(self) -> SignedCheckpoint:
+        book, name = self.sessions.desk.book, origin(self.identity.key)
+        checkpoint = Checkpoint(name, book.entries, book.head)
+        await self.sessions.durable()
+        return SignedCheckpoint(checkpoint).sign(self.identity, name)
+
+
+def _number(request: web.Request, key: str) -> int:
+    text = request.query.get(key, "")
+    if not text.isdecimal() or not text.isascii() or len(text) > 19 or int(text) > MAX_SIZE:
+        raise MalformedError(f"{key} must be a number")
+    return int(text)
