@@ -240,6 +240,20 @@ class TrackerApi:
             raise
         return True
 
+    # The ledger
+
+    async def export(self) -> AsyncIterator[bytes]:
+        """The whole ledger as a file (``workunits.archive``), in chunks; nothing is checked."""
+        try:
+            url = self._address("ledger/export")
+            async with self._session.get(url, timeout=STREAM_TIMEOUT) as answer:
+                if answer.status != 200:
+                    await self._refuse(answer)
+                async for chunk in answer.content.iter_chunked(1 << 18):
+                    yield chunk
+        except _LOST as error:
+            raise self._unreachable(_reason(error)) from None
+
     # Statements, accounts, peers, the tracker
 
     async def state(self, statement: Statement) -> JsonFields:

@@ -6,8 +6,9 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -16,6 +17,9 @@ from examples.demo import report
 from examples.demo.swarm import LIAR, DemoError, Peer, Swarm
 from sandbox import image
 from sandbox.engine import engine
+from workunits import entries
+from workunits.archive import Items, frame
+from workunits.entries import Verdict
 from workunits.errors import SwarmError
 
 ROOT = Path(__file__).parents[2]
@@ -118,7 +122,35 @@ def audit(swarm: Swarm, job: str, everyone: list[Peer], cheat: Peer, console: Co
     for check, holds in checks.items():
         console.print(f"  {'[green]yes' if holds else '[red]NO '}[/]  {check}")
     console.print(f"Ledger: {json.dumps(ledger)}", soft_wrap=True)
-    return all(checks.values())
+    return all(checks.values()) & ledger_holds(swarm, everyone[0], console)
+
+
+def ledger_holds(swarm: Swarm, peer: Peer, console: Console) -> bool:
+    """Verify the ledger as anyone may, and then a copy in which one verdict pays more."""
+    books = swarm.folder / "books.swl"
+    swarm.run(peer, "ledger", "export", str(books), "--force")
+    honest = swarm.ask(peer, "ledger", "verify", str(books))
+    books.write_bytes(b"".join(map(frame, generous(Items().feed(books.read_bytes())))))
+    spoilt = swarm.ask(peer, "ledger", "verify", str(books))
+    for title, said in (("", honest), ("   # a copy in which one verdict pays more", spoilt)):
+        print(f"$ swarm ledger verify {books.name}{title}")
+        print((said.stdout + said.stderr).rstrip())
+    return honest.returncode == 0 and spoilt.returncode != 0
+
+
+def generous(items: Iterator[bytes]) -> Iterator[bytes]:
+    """The parts of a ledger file; the first verdict pays its first winner 1,000 credits more."""
+    yield next(items)
+    done = False
+    for item in items:
+        entry = entries.parse(item)
+        if isinstance(entry, Verdict) and not done:
+            done = True
+            first, *rest = entry.moves
+            more = first._replace(amount=first.amount + 1000)
+            yield entries.encode(replace(entry, moves=(more, *rest)))
+        else:
+            yield item
 
 
 if __name__ == "__main__":
