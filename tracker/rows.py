@@ -70,6 +70,7 @@ class PeerRow(NamedTuple):
     right: int
     wrong: int
     withheld: int
+    alone: int
     banned: int
 
 

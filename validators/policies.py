@@ -31,6 +31,9 @@ RULES = {
 WRONG_BEFORE_BAN = 3
 """Verdicts against a peer after which it gets no more leases: one can be a machine's fault."""
 
+FAILURES_BEFORE_DOUBT = 3
+"""Results withheld, or in units that failed in disagreement, before a peer is drawn last."""
+
 
 class Next(Enum):
     """What a unit needs while results are still hidden."""
@@ -98,6 +101,15 @@ def after_reveal(manifest: Manifest, findings: Sequence[Finding], agree: Agree) 
     if len(findings) < policy.executions:
         return Another()
     return Fail(f"{len(findings)} executions, no {policy.quorum} of which agree")
+
+
+def is_doubtful(right: int, failures: int) -> bool:
+    """Whether a peer is drawn last: it withheld results, or nobody ever agreed with it.
+
+    Neither proves a cheat, so it costs only its turn. Who answers without computing would
+    otherwise be drawn again and again, and end every unit in disagreement.
+    """
+    return failures >= FAILURES_BEFORE_DOUBT and failures > right
 
 
 def is_banned(wrong: int) -> bool:

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.validators.cases import NUMERIC, commitment, finding, manifest
+from validators import policies
 from validators.comparators import comparator, exact
 from validators.policies import (
     RULES,
@@ -118,3 +119,13 @@ def test_one_wrong_result_can_be_a_machines_fault_and_three_cannot() -> None:
     assert [is_banned(wrong) for wrong in range(WRONG_BEFORE_BAN + 2)] == (
         [False] * WRONG_BEFORE_BAN + [True, True]
     )
+
+
+@pytest.mark.parametrize(
+    ("right", "failures", "doubtful"),
+    [(0, 0, False), (0, 2, False), (0, 3, True), (2, 3, True), (3, 3, False), (100, 50, False)],
+)
+def test_who_fails_more_often_than_it_is_right_is_doubtful(
+    right: int, failures: int, doubtful: bool
+) -> None:
+    assert policies.is_doubtful(right, failures) is doubtful

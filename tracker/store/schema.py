@@ -95,6 +95,7 @@ def create_tables(db: Database) -> None:
             "right": int,
             "wrong": int,
             "withheld": int,
+            "alone": int,
             "banned": int,
         },
         pk="key",

@@ -67,13 +67,19 @@ class Court:
             peer = floor.peers[key]
             return unit.open_to(peer) and peer.can_run(job.manifest)
 
+        def sound(key: PeerKey) -> bool:
+            return not floor.peers[key].doubtful and eligible(key)
+
         def fresh(key: PeerKey) -> bool:
-            return key not in unit.passed and eligible(key)
+            return key not in unit.passed and sound(key)
 
         unit.checkpoint = floor.book.head
         unit.draws += 1
         rosters = (floor.validators, floor.volunteers)
-        for roster, wanted in product(rosters, (fresh, eligible)):
+        for roster, wanted in (
+            *product(rosters, (fresh, sound)),
+            *product(rosters, (eligible,)),
+        ):
             key = draw(unit.checkpoint, unit.id, unit.draws, roster, wanted)
             if key is None:
                 continue
@@ -176,6 +182,9 @@ class Court:
             self._floor.touch(unit)
             self._another(unit, now)
         else:
+            for execution in unit.committed:
+                execution.peer.alone += 1
+                self._floor.touch(execution.peer)
             self._fail(unit, verdict.reason)
 
     def _accept(self, unit: Unit, verdict: Accept, now: float) -> None:

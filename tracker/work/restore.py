@@ -26,6 +26,7 @@ def restore(snapshot: Snapshot, now: float, patience: Patience | None = None) ->
             right=row.right,
             wrong=row.wrong,
             withheld=row.withheld,
+            alone=row.alone,
             banned=bool(row.banned),
         )
     for job_row in snapshot.jobs:

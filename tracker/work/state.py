@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from tracker.rows import ExecutionRow, JobRow, PeerRow, UnitRow
 from tracker.work.table import Act, Doing, Stage, Turn, next_doing, next_stage
+from validators import policies
 from validators.comparators import Agree, Finding, comparator
 from workunits.ids import JobId, LeaseToken, PeerKey, UnitId
 from workunits.manifest import Manifest, SignedManifest
@@ -31,7 +32,8 @@ class Peer:
     """A volunteer or validator, connected or not.
 
     ``hold`` is the most uncommitted leases that it wants, ``leased`` how many it has; ``checks``
-    are the units that it was drawn to recompute and has not been leased yet.
+    are the units that it was drawn to recompute and has not been leased yet. ``alone`` counts its
+    results in units that failed because no two results agreed.
     """
 
     key: PeerKey
@@ -44,6 +46,7 @@ class Peer:
     right: int = 0
     wrong: int = 0
     withheld: int = 0
+    alone: int = 0
     banned: bool = False
     live: dict[LeaseToken, "Execution"] = field(default_factory=dict)
     checks: "deque[Unit]" = field(default_factory=deque)
@@ -58,6 +61,11 @@ class Peer:
     def validator(self) -> bool:
         """Whether it computes only what it was drawn to check."""
         return self.offerings is not None and self.offerings.validator
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether others are drawn before it."""
+        return policies.is_doubtful(self.right, self.withheld + self.alone)
 
     def can_run(self, manifest: Manifest) -> bool:
         """Whether it has the image and the memory for a job."""
@@ -76,6 +84,7 @@ class Peer:
             self.right,
             self.wrong,
             self.withheld,
+            self.alone,
             int(self.banned),
         )
 

@@ -106,7 +106,7 @@ async def test_a_snapshot_holds_what_is_live_and_counts_what_is_over(tmp_path: P
         *(unit(3, "open"), unit(0, "computing", OTHER)),
         *(execution(1, 0, "right"), execution(2, 0, "wrong"), execution(3, 2, "committed")),
         *(execution(4, 2, "expired", b""), execution(5, 2, "leased", b"")),
-        PeerRow(b"k", b"o", 0, 1, 2, 3, 0),
+        PeerRow(b"k", b"o", 0, 1, 2, 3, 0, 0),
         StatementRow(b"i", b"r", b"s", 99),
         *(EntryRow(0, b"g", b"e"), EntryRow(1, b"h", b"e")),
     )

@@ -752,3 +752,35 @@ def test_alarms_of_what_is_over_do_not_pile_up() -> None:
         worker.want(0)
         worker.release()
     assert len(world.desk.floor._alarms) <= SPARE_ALARMS + 20
+
+
+def test_validators_that_answer_without_computing_stop_being_drawn_before_others() -> None:
+    world = World()
+    lazy = [world.actor(f"lazy {at}", validator=True, connect=False) for at in range(4)]
+    workers = [world.actor(f"worker {at}", connect=False) for at in range(3)]
+    job = world.submit(manifest(40))
+    for actor in (*lazy, *workers):
+        actor.connect(hold=2)
+    for _ in range(100):
+        for at, actor in enumerate(lazy):
+            actor.commit(f"garbage {at} ")
+        for actor in workers:
+            actor.commit()
+        for actor in (*lazy, *workers):
+            actor.reveal()
+    assert job.state is JobState.FINISHED
+    assert job.accepted >= 20
+    for actor in lazy:
+        peer = world.desk.peers[actor.key]
+        assert (peer.right, peer.doubtful, world.balance(actor)) == (0, True, 0)
+    assert not any(world.desk.peers[actor.key].banned for actor in workers)
+    world.audit()
+
+
+def test_a_peer_that_withholds_is_drawn_last_until_it_was_right_more_often() -> None:
+    world = World()
+    peer = world.desk.peers[world.actor("peer").key]
+    peer.withheld = 3
+    assert peer.doubtful
+    peer.right = 3
+    assert not peer.doubtful
