@@ -32,6 +32,7 @@ NAMES = (
     "announces",
     "signalling",
     "transfer",
+    "audit",
 )
 """The benchmarks, in the order of the table: each is the module of its name."""
 
@@ -69,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status = 130
     else:
         status = 0
-        screen.print(f"{len(rows)} measurements took {time.monotonic() - began:.0f} s")
+        screen.print(f"measured in {time.monotonic() - began:.0f} s")
     show(rows, machine, as_json=args.json)
     return status
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import announces, first, makespan, memory, signalling, startup, transfer, units
+from bench import announces, audit, first, makespan, memory, signalling, startup, transfer, units
 from bench.makespan import Course
 from bench.row import Row, Setting
 from bench.units import Load
@@ -49,6 +49,10 @@ def test_the_ideal_of_a_pair_is_one_round_longer() -> None:
 
 def test_the_front_door_is_timed(setting: Setting) -> None:
     assert is_measured(startup.measure(setting, runs=1))
+
+
+def test_a_ledger_is_written_audited_and_projected(setting: Setting) -> None:
+    assert is_measured(audit.measure(setting, units=25))
 
 
 def test_announces_are_counted_beside_a_bare_server(setting: Setting) -> None:
