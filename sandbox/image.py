@@ -5,7 +5,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import tarfile
 import tempfile
 from collections.abc import Callable, Sequence
@@ -16,7 +15,7 @@ import docker
 import requests
 from docker.errors import DockerException
 
-from sandbox import packages
+from sandbox import packages, programs
 from sandbox.address import is_listening
 from workunits.errors import LocalError, MalformedError, UnavailableError
 
@@ -174,12 +173,7 @@ def build(cache: Path, say: Say) -> Path:
     with tempfile.TemporaryDirectory(dir=cache, prefix="building-") as folder:
         raw, tidy = Path(folder) / "raw.tar", Path(folder) / "tidy.tar"
         environment = os.environ | {"SOURCE_DATE_EPOCH": str(EPOCH)}
-        done = subprocess.run(
-            ["mmdebstrap", "--quiet", *_RECIPE, str(raw)],
-            env=environment,
-            capture_output=True,
-            check=False,
-        )
+        done = programs.run(["mmdebstrap", "--quiet", *_RECIPE, str(raw)], environment)
         if done.returncode or not raw.exists():
             raise UnavailableError(
                 "the runtime image could not be built: " + _last_error(done.stderr),

@@ -2,9 +2,10 @@
 
 import os
 import shutil
-import subprocess
 from collections.abc import Callable, Sequence
+from subprocess import CompletedProcess
 
+from sandbox import programs
 from workunits.errors import UnavailableError
 
 
@@ -31,12 +32,8 @@ def install(packages: Sequence[str], say: Callable[[str], None]) -> None:
         )
 
 
-def _apt(*words: str) -> "subprocess.CompletedProcess[bytes]":
+def _apt(*words: str) -> "CompletedProcess[bytes]":
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    return subprocess.run(
-        # Another process may be installing the same thing.
-        ["apt-get", "--quiet", "-o", "DPkg::Lock::Timeout=300", *words],
-        env=environment,
-        capture_output=True,
-        check=False,
-    )
+    # Another process may be installing the same thing.
+    command = ["apt-get", "--quiet", "-o", "DPkg::Lock::Timeout=300", *words]
+    return programs.run(command, environment, finish=True)

@@ -1,0 +1,58 @@
+"""Programs of the system end with us, and with all that they started."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sandbox import programs
+
+PARENT = """
+import sys
+from sandbox import programs
+import os
+programs.run(["sh", "-c", sys.argv[1]], os.environ, finish=sys.argv[2] == "finish")
+"""
+
+
+def test_output_and_status_come_back() -> None:
+    done = programs.run(["sh", "-c", "echo out; echo oops >&2; exit 3"], os.environ)
+    assert (done.returncode, done.stdout, done.stderr) == (3, b"out\n", b"oops\n")
+
+
+def interrupted(script: str, how: str, ready: Path) -> int:
+    """Run a script below a process that gets SIGINT once ``ready`` exists; its exit status."""
+    # A shell makes programs in the background deaf to Ctrl-C, and they would inherit it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-c", PARENT, script, how], stderr=subprocess.DEVNULL
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+    deadline = time.monotonic() + 30
+    while not ready.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    return process.wait(30)
+
+
+def test_an_interrupt_ends_the_program_and_its_children_and_lets_it_tidy_up(
+    tmp_path: Path,
+) -> None:
+    ready, tidied, child = tmp_path / "ready", tmp_path / "tidied", tmp_path / "child"
+    script = f"trap 'touch {tidied}; exit' TERM; sleep 100 & echo $! >{child}; touch {ready}; wait"
+    assert interrupted(script, "end", ready) != 0
+    assert tidied.exists()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(child.read_text()), 0)
+
+
+def test_what_must_not_be_done_by_half_is_waited_for(tmp_path: Path) -> None:
+    ready, finished = tmp_path / "ready", tmp_path / "finished"
+    assert interrupted(f"touch {ready}; sleep 0.5; touch {finished}", "finish", ready) != 0
+    assert finished.exists()
