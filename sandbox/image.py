@@ -170,10 +170,16 @@ def build(cache: Path, say: Say) -> Path:
             ) from None
     cache.mkdir(parents=True, exist_ok=True)
     say(f"building the runtime image (Debian {SUITE} with {', '.join(PACKAGES)})")
-    with tempfile.TemporaryDirectory(dir=cache, prefix="building-") as folder:
+    with (
+        tempfile.TemporaryDirectory(dir=cache, prefix="building-") as folder,
+        tempfile.TemporaryDirectory(prefix="openswarm-image-", ignore_cleanup_errors=True) as root,
+    ):
+        Path(root).chmod(0o755)  # apt reads there as another user
         raw, tidy = Path(folder) / "raw.tar", Path(folder) / "tidy.tar"
-        environment = os.environ | {"SOURCE_DATE_EPOCH": str(EPOCH)}
-        done = programs.run(["mmdebstrap", "--quiet", *_RECIPE, str(raw)], environment)
+        environment = os.environ | {"SOURCE_DATE_EPOCH": str(EPOCH), "TMPDIR": root}
+        # What is mounted in there goes with the process, even when that is killed.
+        alone = ("unshare", "--mount") if os.geteuid() == 0 else ()
+        done = programs.run([*alone, "mmdebstrap", "--quiet", *_RECIPE, str(raw)], environment)
         if done.returncode or not raw.exists():
             raise UnavailableError(
                 "the runtime image could not be built: " + _last_error(done.stderr),
