@@ -24,15 +24,13 @@ from workunits.parameters import NamedBlob
 from workunits.results import Ending, Result, commitment, seal
 from workunits.signing import Identity
 from workunits.wire import work
+from workunits.wire.handshake import Challenge, Hello, Offerings
 from workunits.wire.work import (
-    Challenge,
     Commit,
     Commits,
     Committed,
     Failure,
-    Hello,
     Leases,
-    Offerings,
     Reveal,
     Revealed,
     RevealRequest,

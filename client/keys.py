@@ -10,7 +10,7 @@ from workunits import canonical
 from workunits.errors import LocalError, MalformedError, SignatureError
 from workunits.ids import HASH_SIZE, PeerKey, parse_hash
 from workunits.signing import SEED_SIZE, SIGNATURE_SIZE, Identity
-from workunits.wire.work import Vouch
+from workunits.wire.handshake import Vouch
 
 _PREFIX = "openswarm-key-v1 "
 MAX_FILE = 512

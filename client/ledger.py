@@ -6,12 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from validators.audit import Audit
-from workunits.archive import Items
+from workunits.archive import Items, origin, tracker_of
 from workunits.checkpoints import NoteKey, SignedCheckpoint
-from workunits.errors import AuditError, LocalError, MalformedError
-from workunits.ids import PeerKey, parse_hash
+from workunits.errors import AuditError, LocalError, MalformedError, RemoteError
+from workunits.ids import PeerKey
 
-ORIGIN = "openswarm/"
 _SEEN = "ledgers"
 
 
@@ -80,9 +79,8 @@ class Verification:
 
     def _begin(self, note: bytes) -> None:
         signed = SignedCheckpoint.parse(note)
-        origin = signed.checkpoint.origin
-        tracker = PeerKey(parse_hash(origin.removeprefix(ORIGIN), "the log's origin"))
-        signed.verify(NoteKey(origin, tracker))
+        tracker = tracker_of(signed.checkpoint.origin)
+        signed.verify(NoteKey(origin(tracker), tracker))
         self.signed, self.audit = signed, Audit(tracker)
         self._before = self.seen.latest(tracker)
         before = self._before
@@ -119,7 +117,7 @@ class Seen:
             return SignedCheckpoint.parse(self._path(tracker).read_bytes())
         except FileNotFoundError:
             return None
-        except (OSError, MalformedError):
+        except (OSError, RemoteError):
             raise LocalError(
                 f"the checkpoint in {self._path(tracker)} cannot be read",
                 hint="Remove the file; forks before now will not be noticed then.",

@@ -34,13 +34,13 @@ from workunits.manifest import (
 from workunits.parameters import Range, Sweep
 from workunits.signing import Identity
 from workunits.statements import Cancel, Grant, Statement
+from workunits.wire.handshake import Offerings
 from workunits.wire.work import (
     Commit,
     Commits,
     Failure,
     FromTracker,
     Leases,
-    Offerings,
     Reveal,
     RevealRequest,
     Revoked,

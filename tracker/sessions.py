@@ -22,17 +22,8 @@ from workunits.errors import RemoteError, SwarmError
 from workunits.ids import PeerKey, short
 from workunits.signing import Identity
 from workunits.wire import work
-from workunits.wire.work import (
-    Challenge,
-    Commits,
-    Failure,
-    FromTracker,
-    Hello,
-    Release,
-    Reveals,
-    Want,
-    Welcome,
-)
+from workunits.wire.handshake import Challenge, Hello
+from workunits.wire.work import Commits, Failure, FromTracker, Release, Reveals, Want, Welcome
 
 HELLO_SECONDS = 10.0
 HEARTBEAT_SECONDS = 30.0

@@ -4,8 +4,20 @@ from collections.abc import Iterator
 
 from workunits.entries import MAX_ENTRY
 from workunits.errors import LimitError, MalformedError
+from workunits.ids import PeerKey, parse_hash
 
 MAX_DIGITS = 8
+_ORIGIN = "openswarm/"
+
+
+def origin(tracker: PeerKey) -> str:
+    """The name of a tracker's log in its checkpoints."""
+    return _ORIGIN + tracker.hex()
+
+
+def tracker_of(origin: str) -> PeerKey:
+    """The key in the name of a log. Raises ``MalformedError``."""
+    return PeerKey(parse_hash(origin.removeprefix(_ORIGIN), "the log's origin"))
 
 
 def frame(content: bytes) -> bytes:

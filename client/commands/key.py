@@ -44,7 +44,7 @@ def vouch(call: Invocation, peer: str) -> None:
     should have one owner, or the checks of its peers on each other are worth nothing.
     """
     from client import keys
-    from workunits.wire.work import Vouch
+    from workunits.wire.handshake import Vouch
 
     identity = call.identity()
     made = Vouch.sign(identity, PeerKey(parse_hash(peer.strip(), "PEER")))

@@ -9,7 +9,6 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -19,6 +18,7 @@ from typing import Any
 import aiohttp
 
 from client.blobs import BlobStore
+from client.peers.member import Batch, Listener, Member
 from client.peers.signalling import Schedule, TrackerSocket
 from client.peers.stats import BlobStats, Progress, SwarmStats, Traffic
 from client.peers.torrent import Torrent
@@ -66,36 +66,6 @@ MAX_ANNOUNCES = 50
 
 RECENT = 60.0
 SEED_REASON = "seed"
-
-
-Listener = Callable[[Progress], None]
-
-
-@dataclass(slots=True, eq=False)
-class Member:
-    """A blob that we are in the swarm of."""
-
-    torrent: Torrent
-    schedule: Schedule
-    offering: dict[bytes, float] = field(default_factory=dict)
-    """Our offers that are being made or wait for an answer, and since when."""
-
-    answering: set[bytes] = field(default_factory=set)
-    """Peers whose offers we are taking up."""
-
-    tasks: set["asyncio.Task[None]"] = field(default_factory=set)
-    result: "asyncio.Future[Path] | None" = None
-    listeners: list[Listener] = field(default_factory=list)
-    waiters: int = 0
-
-
-@dataclass(slots=True)
-class Batch:
-    """Offers that are made one by one and go out in one announce."""
-
-    event: Event
-    missing: int
-    offers: list[Offer] = field(default_factory=list)
 
 
 class BlobSwarm:

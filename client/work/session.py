@@ -27,18 +27,8 @@ from workunits.errors import (
 from workunits.ids import PeerKey
 from workunits.signing import Identity
 from workunits.wire import work
-from workunits.wire.work import (
-    Challenge,
-    Failure,
-    FromPeer,
-    FromTracker,
-    Hello,
-    Offerings,
-    Vouch,
-    Welcome,
-    encode,
-    parse_from_tracker,
-)
+from workunits.wire.handshake import Challenge, Hello, Offerings, Vouch
+from workunits.wire.work import Failure, FromPeer, FromTracker, Welcome, encode, parse_from_tracker
 
 PATH = "/work"
 HEARTBEAT = 20.0

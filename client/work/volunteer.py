@@ -27,7 +27,8 @@ from workunits.ids import BlobRef, Digest, JobId, LeaseToken, PeerKey, short
 from workunits.manifest import SignedManifest
 from workunits.results import Result
 from workunits.signing import Identity
-from workunits.wire.work import Failure, FromTracker, JobOffer, Offerings, Vouch, Welcome
+from workunits.wire.handshake import Offerings, Vouch
+from workunits.wire.work import Failure, FromTracker, JobOffer, Welcome
 
 AGENT = "openswarm/0.1"
 TICK = 1.0

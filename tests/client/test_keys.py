@@ -18,7 +18,7 @@ from client.keys import (
 )
 from workunits.errors import LocalError
 from workunits.signing import Identity
-from workunits.wire.work import Vouch
+from workunits.wire.handshake import Vouch
 
 OWNER = Identity.from_seed(b"o" * 32)
 PEER = Identity.from_seed(b"p" * 32)

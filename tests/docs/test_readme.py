@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import openswarm
 from client.jobs import jobfile
 from tests.docs.pages import ROOT, page
 
@@ -41,7 +42,6 @@ def test_the_example_program_gives_the_same_bytes_twice(job: Path) -> None:
 
 
 def test_the_python_example_uses_names_that_are_there() -> None:
-    openswarm = pytest.importorskip("openswarm")
     text = README.blocks("python")[1].text
     for name in ("submit", "wait", "results"):
         assert f"openswarm.{name}(" in text

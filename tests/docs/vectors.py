@@ -6,6 +6,7 @@ from tracker.ledger import Book
 from tracker.rows import EntryRow
 from validators.draw import draw
 from workunits import canonical
+from workunits.archive import origin
 from workunits.checkpoints import Checkpoint, SignedCheckpoint
 from workunits.ids import JobId, LeaseToken, PeerKey, UnitId
 from workunits.manifest import (
@@ -21,17 +22,8 @@ from workunits.parameters import Combine, NamedBlob, Range, Sweep, Values
 from workunits.results import Ending, Result, commitment, seal
 from workunits.signing import Domain, Identity
 from workunits.statements import Grant, Statement
-from workunits.wire.work import (
-    Challenge,
-    Commit,
-    Commits,
-    Hello,
-    Lease,
-    Leases,
-    Offerings,
-    Vouch,
-    encode,
-)
+from workunits.wire.handshake import Challenge, Hello, Offerings, Vouch
+from workunits.wire.work import Commit, Commits, Lease, Leases, encode
 
 PEER = Identity.from_seed(bytes(range(32)))
 TRACKER = Identity.from_seed(b"\x01" * 32)
@@ -204,7 +196,7 @@ def _ledger() -> dict[str, object]:
         fields = canonical.decode_fields(row.entry, limit=1 << 16, what="entry")
         kind = fields.text("t", limit=20)
         found[f"ledger entry {row.number} ({kind})"] = row.entry
-    name = f"openswarm/{TRACKER.key.hex()}"
+    name = origin(TRACKER.key)
     note = SignedCheckpoint(Checkpoint(name, book.entries, book.head)).sign(TRACKER, name)
     return found | {"ledger root": book.head, "checkpoint note": note.encode()}
 

@@ -21,16 +21,14 @@ from workunits.results import Result, commitment, seal
 from workunits.signing import Identity
 from workunits.statements import Claim, Grant, Statement
 from workunits.wire import work
+from workunits.wire.handshake import Challenge, Hello, Offerings
 from workunits.wire.work import (
-    Challenge,
     Commit,
     Commits,
     Committed,
     FromPeer,
     FromTracker,
-    Hello,
     Leases,
-    Offerings,
     Reveal,
     Revealed,
     RevealRequest,

@@ -14,13 +14,11 @@ from workunits.ids import JobId
 from workunits.manifest import Policy
 from workunits.statements import Cancel
 from workunits.wire import work
+from workunits.wire.handshake import Challenge, Hello, Offerings
 from workunits.wire.work import (
-    Challenge,
     Commits,
     Failure,
-    Hello,
     Leases,
-    Offerings,
     Release,
     Revealed,
     RevealRequest,

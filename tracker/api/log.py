@@ -6,19 +6,13 @@ from aiohttp import web
 
 from tracker.sessions import Sessions
 from tracker.store.reader import Reader
-from workunits.archive import frame
+from workunits.archive import frame, origin
 from workunits.checkpoints import Checkpoint, SignedCheckpoint
 from workunits.errors import MalformedError
 from workunits.merkle import MAX_SIZE
 from workunits.signing import Identity
 
 PAGE = 500
-ORIGIN = "openswarm/"
-
-
-def origin(key: bytes) -> str:
-    """The name of the log of the tracker with ``key``."""
-    return ORIGIN + key.hex()
 
 
 @dataclass

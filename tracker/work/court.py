@@ -5,7 +5,6 @@ those who were right, bans those who were wrong too often.
 """
 
 from collections import deque
-from itertools import product
 
 from tracker.rows import ContentRow
 from tracker.work.findings import read_finding
@@ -75,10 +74,13 @@ class Court:
 
         unit.checkpoint = floor.book.head
         unit.draws += 1
-        rosters = (floor.validators, floor.volunteers)
         for roster, wanted in (
-            *product(rosters, (fresh, sound)),
-            *product(rosters, (eligible,)),
+            (floor.validators, fresh),
+            (floor.validators, sound),
+            (floor.volunteers, fresh),
+            (floor.volunteers, sound),
+            (floor.validators, eligible),
+            (floor.volunteers, eligible),
         ):
             key = draw(unit.checkpoint, unit.id, unit.draws, roster, wanted)
             if key is None:

@@ -18,7 +18,8 @@ from workunits.errors import RefusedError, RemoteError
 from workunits.ids import JobId, LeaseToken, PeerKey
 from workunits.manifest import SignedManifest
 from workunits.statements import Statement
-from workunits.wire.work import Commits, Committed, Offerings, Reveal, Revealed
+from workunits.wire.handshake import Offerings
+from workunits.wire.work import Commits, Committed, Reveal, Revealed
 
 
 class Desk:

@@ -10,7 +10,7 @@ from validators import policies
 from validators.comparators import Agree, Finding, comparator
 from workunits.ids import JobId, LeaseToken, PeerKey, UnitId
 from workunits.manifest import Manifest, SignedManifest
-from workunits.wire.work import Offerings
+from workunits.wire.handshake import Offerings
 
 MAX_IN_FLIGHT = 50_000
 """Units of one job that may be between first lease and verdict: bounds the desk's memory."""

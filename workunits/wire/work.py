@@ -17,6 +17,7 @@ from workunits.ids import JobId, LeaseToken, PeerKey
 from workunits.manifest import MAX_MANIFEST, MAX_OUTPUTS, SignedManifest
 from workunits.results import MAX_RESULT
 from workunits.signing import Domain, Identity, verify
+from workunits.wire.handshake import Challenge, Hello
 
 MAX_FRAME = MAX_MANIFEST + 4096
 MAX_BATCH = 1000
@@ -29,22 +30,6 @@ COMMIT_SIZE = _COMMIT.size
 
 
 # From the tracker
-
-
-@dataclass(frozen=True, slots=True)
-class Challenge:
-    """First frame: sign this nonce, for this tracker."""
-
-    t: ClassVar[str] = "challenge"
-    nonce: bytes
-    tracker: PeerKey
-
-    def value(self) -> dict[str, object]:
-        return {"nonce": self.nonce, "tracker": self.tracker}
-
-    @classmethod
-    def read(cls, fields: Fields) -> "Challenge":
-        return cls(fields.octets("nonce", length=32), PeerKey(fields.octets("tracker", length=32)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,120 +212,6 @@ class Failure:
 
 
 # From the peer
-
-
-@dataclass(frozen=True, slots=True)
-class Offerings:
-    """What a peer brings: its role, what it may be asked to run, and what it holds."""
-
-    validator: bool
-    cores: int
-    memory_bytes: int
-    images: tuple[str, ...]
-    agent: str
-
-    def value(self) -> dict[str, object]:
-        return {
-            "agent": self.agent,
-            "cores": self.cores,
-            "images": list(self.images),
-            "memory": self.memory_bytes,
-            "validator": int(self.validator),
-        }
-
-    @classmethod
-    def read(cls, fields: Fields) -> "Offerings":
-        offerings = cls(
-            agent=fields.text("agent", limit=100),
-            cores=fields.integer("cores", 1, 4096),
-            images=fields.texts("images", count=256, limit=80),
-            memory_bytes=fields.integer("memory", 0, 2**50),
-            validator=fields.flag("validator"),
-        )
-        fields.end()
-        return offerings
-
-
-@dataclass(frozen=True, slots=True)
-class Vouch:
-    """An owner's word that a peer is his. Two peers of one owner never check each other."""
-
-    owner: PeerKey
-    signature: bytes
-
-    @classmethod
-    def sign(cls, owner: Identity, peer: PeerKey) -> "Vouch":
-        """Let ``owner`` vouch for ``peer``."""
-        return cls(owner.key, owner.sign(Domain.OWNER, peer))
-
-    def check(self, peer: PeerKey) -> None:
-        """Raise ``SignatureError`` unless the owner vouched for ``peer``."""
-        verify(self.owner, Domain.OWNER, peer, self.signature)
-
-
-@dataclass(frozen=True, slots=True)
-class Hello:
-    """The answer to the challenge: who I am, what I bring, signed."""
-
-    t: ClassVar[str] = "hello"
-    key: PeerKey
-    offerings: Offerings
-    vouch: Vouch | None
-    signature: bytes
-
-    @classmethod
-    def sign(
-        cls,
-        identity: Identity,
-        challenge: Challenge,
-        offerings: Offerings,
-        vouch: Vouch | None = None,
-    ) -> "Hello":
-        """Answer ``challenge`` as ``identity``."""
-        hello = cls(identity.key, offerings, vouch, b"")
-        message = hello._message(challenge)
-        return cls(identity.key, offerings, vouch, identity.sign(Domain.SESSION, message))
-
-    def check(self, challenge: Challenge) -> None:
-        """Raise ``SignatureError`` unless this hello answers ``challenge`` and the vouch holds."""
-        verify(self.key, Domain.SESSION, self._message(challenge), self.signature)
-        if self.vouch:
-            self.vouch.check(self.key)
-
-    @property
-    def owner(self) -> PeerKey:
-        """The key that vouched for the peer; a peer without one is its own owner."""
-        return self.vouch.owner if self.vouch else self.key
-
-    def value(self) -> dict[str, object]:
-        return self._body() | {"signature": self.signature}
-
-    @classmethod
-    def read(cls, fields: Fields) -> "Hello":
-        vouch = None
-        if fields.has("vouch"):
-            group = fields.group("vouch")
-            vouch = Vouch(
-                PeerKey(group.octets("owner", length=32)), group.octets("signature", length=64)
-            )
-            group.end()
-        return cls(
-            key=PeerKey(fields.octets("key", length=32)),
-            offerings=Offerings.read(fields.group("offerings")),
-            vouch=vouch,
-            signature=fields.octets("signature", length=64),
-        )
-
-    def _body(self) -> dict[str, object]:
-        body: dict[str, object] = {"key": self.key, "offerings": self.offerings.value()}
-        if self.vouch:
-            body["vouch"] = {"owner": self.vouch.owner, "signature": self.vouch.signature}
-        return body
-
-    def _message(self, challenge: Challenge) -> bytes:
-        return canonical.encode(
-            self._body() | {"nonce": challenge.nonce, "tracker": challenge.tracker}
-        )
 
 
 @dataclass(frozen=True, slots=True)

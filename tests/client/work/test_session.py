@@ -26,14 +26,11 @@ from workunits.errors import (
 from workunits.ids import LeaseToken, PeerKey
 from workunits.signing import Identity
 from workunits.wire import work
+from workunits.wire.handshake import Challenge, Hello, Offerings, Vouch
 from workunits.wire.work import (
-    Challenge,
     Committed,
     Failure,
     FromTracker,
-    Hello,
-    Offerings,
-    Vouch,
     Want,
     Welcome,
     encode,

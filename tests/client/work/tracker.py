@@ -20,12 +20,11 @@ from workunits.manifest import (
 from workunits.parameters import NamedBlob, Range, Sweep
 from workunits.results import Result
 from workunits.signing import Identity
+from workunits.wire.handshake import Challenge, Hello
 from workunits.wire.work import (
-    Challenge,
     Commits,
     Committed,
     FromTracker,
-    Hello,
     JobOffer,
     Lease,
     Leases,

@@ -1,7 +1,7 @@
 """Other people's clients against our tracker: npm's bittorrent-tracker, and libtorrent.
 
-They are installed once into a cache directory, ``$SWARM_TEST_CACHE`` or
-``~/.cache/openswarm-test``.
+npm's is installed once into a cache directory, ``$SWARM_TEST_CACHE`` or
+``~/.cache/openswarm-test``; libtorrent comes with the tools of the tests.
 """
 
 import asyncio
@@ -29,7 +29,6 @@ PACKAGES = {
     # This release carries its native part in the package, so no install script has to run.
     "overrides": {"node-datachannel": "0.33.4"},
 }
-LIBTORRENT = "libtorrent==2.1.1"
 
 
 def install(name: str, marker: object, *command: str) -> Path:
@@ -55,16 +54,6 @@ def bittorrent_tracker() -> Path:
         pytest.skip("node and npm are not installed")
     flags = ["--ignore-scripts", "--no-audit", "--no-fund"]
     return install("bittorrent-tracker", PACKAGES, "npm", "install", *flags)
-
-
-@pytest.fixture(scope="session")
-def libtorrent() -> Path:
-    """Where the libtorrent wheel is unpacked."""
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--only-binary=:all:"]
-    try:
-        return install("libtorrent", LIBTORRENT, *pip, "--upgrade", "--target", ".", LIBTORRENT)
-    except subprocess.CalledProcessError:
-        pytest.skip("there is no libtorrent wheel for this Python and machine")
 
 
 @dataclass
@@ -174,14 +163,12 @@ async def test_two_npm_clients_meet_over_webrtc(serve: Any, bittorrent_tracker: 
 
 @pytest.mark.parametrize("scheme", ["http", "ws"])
 async def test_libtorrent_finds_and_fetches_through_our_tracker(
-    serve: Any, libtorrent: Path, tmp_path: Path, scheme: str
+    serve: Any, tmp_path: Path, scheme: str
 ) -> None:
     async with serve() as at:
         url = at.base.replace("http", scheme) + "/announce"
         arguments = [str(HERE / "third_party.py"), url, str(tmp_path), "60"]
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, *arguments, env={**os.environ, "PYTHONPATH": str(libtorrent)}
-        )
+        process = await asyncio.create_subprocess_exec(sys.executable, *arguments)
         try:
             assert await asyncio.wait_for(process.wait(), 90) == 0
         finally:

@@ -33,6 +33,7 @@ from workunits.results import Ending, Result, commitment, seal
 from workunits.signing import Identity
 from workunits.statements import Cancel, Grant, Statement
 from workunits.wire import work
+from workunits.wire.handshake import Offerings
 from workunits.wire.work import (
     MAX_BATCH,
     Commit,
@@ -42,7 +43,6 @@ from workunits.wire.work import (
     FromTracker,
     JobOffer,
     Leases,
-    Offerings,
     Reveal,
     Revealed,
     RevealRequest,
@@ -355,3 +355,8 @@ class World:
         self.desk = restore(self.snapshot(), self.now, PATIENCE)
         self.submitted |= self.desk.jobs
         self.pump()
+
+
+def pair(world: World) -> tuple[Actor, Actor]:
+    """A volunteer and a validator."""
+    return world.actor("worker"), world.actor("checker", validator=True)

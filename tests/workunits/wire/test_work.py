@@ -11,29 +11,26 @@ from workunits.ids import JobId, LeaseToken
 from workunits.manifest import Manifest, SignedManifest
 from workunits.signing import Identity
 from workunits.wire import work
+from workunits.wire.handshake import Challenge, Hello, Offerings, Vouch
 from workunits.wire.work import (
     MAX_BATCH,
     MAX_FRAME,
     MAX_HOLD,
-    Challenge,
     Commit,
     Commits,
     Committed,
     Failure,
     FromPeer,
     FromTracker,
-    Hello,
     JobOffer,
     Lease,
     Leases,
-    Offerings,
     Release,
     Reveal,
     Revealed,
     RevealRequest,
     Reveals,
     Revoked,
-    Vouch,
     Want,
     Welcome,
 )
