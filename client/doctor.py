@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from client.config import Config
 from client.jobs.quantities import format_seconds, format_size, plural
@@ -89,8 +90,12 @@ def check_disk(config: Config, usage: Callable[[Path], int] | None = None) -> Fi
     while not place.exists():
         place = place.parent
     free = usage(place) if usage else shutil.disk_usage(place).free
-    if not os.access(place, os.W_OK):
-        return Finding("disk", False, f"cannot write to {place}", _own(config))
+    try:
+        with TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        return Finding("disk", False, f"cannot write to {place}: {reason}", _own(config))
     if free < MIN_DISK:
         return Finding(
             "disk",
