@@ -50,19 +50,28 @@ class Items:
     def end(self) -> None:
         """The file is over. Raises ``MalformedError`` in the middle of an item."""
         if self._buffer:
-            raise MalformedError("the ledger file is cut off in the middle of an entry")
+            raise MalformedError(
+                "the ledger file is cut off in the middle of an entry", hint="Export it again."
+            )
 
     def _item(self, at: int) -> tuple[int, int] | None:
         colon = self._buffer.find(b":", at, at + MAX_DIGITS + 1)
         if colon < 0:
             if len(self._buffer) - at > MAX_DIGITS:
-                raise MalformedError("not a ledger file, or not any more: no length of an entry")
+                raise _no_length()
             return None
         digits = bytes(self._buffer[at:colon])
         if not digits.isdigit() or (digits != b"0" and digits.startswith(b"0")):
-            raise MalformedError("not a ledger file, or not any more: no length of an entry")
+            raise _no_length()
         length = int(digits)
         if length > self._limit:
             raise LimitError(f"an item of {length:,} bytes is over {self._limit:,}")
         end = colon + 1 + length
         return (colon + 1, end) if end <= len(self._buffer) else None
+
+
+def _no_length() -> MalformedError:
+    return MalformedError(
+        "not a ledger file, or not any more: no length of an entry",
+        hint="Name a file that `swarm ledger export` wrote.",
+    )

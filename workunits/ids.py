@@ -60,5 +60,8 @@ def parse_hash(text: str, what: str) -> bytes:
     except ValueError:
         value = b""
     if len(value) != HASH_SIZE or len(text) != 2 * HASH_SIZE:
-        raise MalformedError(f"{what} must be {2 * HASH_SIZE} hex digits: {text[:80]!r}")
+        raise MalformedError(
+            f"{what} must be {2 * HASH_SIZE} hex digits: {text[:80]!r}",
+            hint="Give it whole; with --json the commands print keys and ids whole.",
+        )
     return value
