@@ -9,12 +9,13 @@ from tracker.ledger import Book
 from tracker.rows import EntryRow
 from validators.audit import Audit
 from workunits.ids import Digest, LeaseToken, UnitId
-from workunits.manifest import Comparator, Limits, Manifest, Policy, Program, SignedManifest
+from workunits.manifest import Limits, Manifest, Program, SignedManifest
 from workunits.merkle import HASH_SIZE, Tree, check_inclusion, leaf_hash
 from workunits.parameters import Range, Sweep
 from workunits.results import Ending, Result, commitment, seal
 from workunits.signing import Identity
 from workunits.statements import Grant, Statement
+from workunits.verification import Comparator, Policy
 from workunits.wire.work import Commit, Commits
 
 WHAT = "a million ledger entries verified by anyone, one core"

@@ -10,7 +10,7 @@ from bench.processes import child
 from bench.row import Row, Setting
 from bench.tracker import tracking
 from bench.worker import Job
-from workunits.manifest import Policy
+from workunits.verification import Policy
 
 WHAT = "ideal makespan / makespan, 1 s units"
 BUDGET = "0.95"

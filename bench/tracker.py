@@ -12,10 +12,11 @@ from typing import Any
 
 from bench.processes import BenchError, Child, child, until
 from tracker.address import ADDRESS_FILE, operator_identity
-from workunits.manifest import Comparator, Limits, Manifest, Policy, Program, SignedManifest
+from workunits.manifest import Limits, Manifest, Program, SignedManifest
 from workunits.parameters import Range, Sweep
 from workunits.signing import Identity
 from workunits.statements import Grant, Statement
+from workunits.verification import Comparator, Policy
 
 IMAGE = "sha256:" + "0" * 64
 OUTPUT = "out"

@@ -10,7 +10,7 @@ from bench.crowd import Plan
 from bench.processes import BenchError, Child, child
 from bench.row import Row, Setting
 from bench.tracker import POLL, tracking
-from workunits.manifest import Policy
+from workunits.verification import Policy
 
 WHAT = "validated units per second, one tracker"
 BUDGET = "2,000/s"

@@ -9,7 +9,7 @@ from simulator.attackers import ATTACKS
 from simulator.scene import Scene, Tally
 from simulator.table import Row, summary
 from simulator.world import World
-from workunits.manifest import Policy
+from workunits.verification import Policy
 
 POLICIES = (*(each.value for each in Policy), *baselines.BASELINES)
 

@@ -23,17 +23,11 @@ from tracker.work.state import Job, JobState
 from tracker.work.table import Doing, Stage
 from workunits.errors import LocalError
 from workunits.ids import LeaseToken, PeerKey
-from workunits.manifest import (
-    Comparator,
-    Limits,
-    Manifest,
-    Policy,
-    Program,
-    SignedManifest,
-)
+from workunits.manifest import Limits, Manifest, Program, SignedManifest
 from workunits.parameters import Range, Sweep
 from workunits.signing import Identity
 from workunits.statements import Cancel, Grant, Statement
+from workunits.verification import Comparator, Policy
 from workunits.wire.handshake import Offerings
 from workunits.wire.work import (
     Commit,

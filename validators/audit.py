@@ -16,10 +16,11 @@ from workunits import entries
 from workunits.entries import MINT, Commits, Escrow, Mint, Move, Refund, Transfer, Verdict
 from workunits.errors import AuditError, RemoteError
 from workunits.ids import JobId, LeaseToken, PeerKey, UnitId, short
-from workunits.manifest import Comparison, Manifest, SignedManifest
+from workunits.manifest import Manifest, SignedManifest
 from workunits.merkle import Frontier, leaf_hash
 from workunits.results import Result, commitment, seal
 from workunits.statements import Cancel, Grant, Pay, Statement
+from workunits.verification import Comparison
 from workunits.wire import work
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from workunits.manifest import Comparator, Comparison
 from workunits.results import Result
+from workunits.verification import Comparator, Comparison
 
 _PARSE_ERRORS = (ValueError, RecursionError)
 
@@ -25,7 +25,7 @@ Agree: TypeAlias = Callable[[Finding, Finding], bool]
 
 def comparator(settings: Comparator) -> Agree:
     """The comparison that a manifest asks for. Symmetric; ``numeric`` is not transitive."""
-    if settings.kind is Comparison.EXACT:
+    if settings.kind is not Comparison.NUMERIC:
         return exact
     return lambda one, other: numeric(one, other, settings.rtol, settings.atol)
 

@@ -9,7 +9,8 @@ from enum import Enum
 from typing import TypeAlias
 
 from validators.comparators import Agree, Finding
-from workunits.manifest import Comparison, Manifest, Policy
+from workunits.manifest import Manifest
+from workunits.verification import Comparison, Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,8 @@ class Rules:
 
 
 RULES = {
+    Policy.ECONOMY: Rules(quorum=2, executions=5),
+    Policy.STRICT: Rules(quorum=2, executions=5),
     Policy.TRUSTED: Rules(quorum=1, executions=1),
     Policy.PAIR: Rules(quorum=2, executions=5),
 }

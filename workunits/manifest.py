@@ -7,9 +7,7 @@ placeholders, every field has a limit. See ``docs/protocol.md`` for the same as 
 import hashlib
 import math
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import cached_property
-from typing import TypeVar
 
 from workunits import canonical
 from workunits.canonical import Fields
@@ -18,11 +16,18 @@ from workunits.ids import JobId, PeerKey, UnitId
 from workunits.names import file_name, fill, placeholders, plain_text
 from workunits.parameters import NamedBlob, Sweep
 from workunits.signing import SIGNATURE_SIZE, Domain, Identity, verify
+from workunits.verification import (
+    MAX_ARGUMENT,
+    Comparator,
+    Comparison,
+    Demands,
+    Policy,
+    member,
+)
 
 VERSION = 1
 MAX_MANIFEST = 1 << 20
 MAX_COMMAND = 64
-MAX_ARGUMENT = 4096
 MAX_FILES = 64
 MAX_OUTPUTS = 16
 MAX_PRICE = 10**9
@@ -32,30 +37,7 @@ MIN_MEMORY = 16 << 20
 MAX_OUTPUT_BYTES = 64 << 20
 MAX_NUMERIC_OUTPUT = 256 << 10
 NONCE_SIZE = 16
-_Choice = TypeVar("_Choice", bound=StrEnum)
-
-
-class Policy(StrEnum):
-    """How much checking a job wants (DESIGN.md, section 5)."""
-
-    TRUSTED = "trusted"
-    PAIR = "pair"
-
-
-class Comparison(StrEnum):
-    """When two results count as the same."""
-
-    EXACT = "exact"
-    NUMERIC = "numeric"
-
-
-@dataclass(frozen=True, slots=True)
-class Comparator:
-    """How results are compared. Tolerances matter to ``numeric`` only."""
-
-    kind: Comparison = Comparison.EXACT
-    rtol: float = 0.0
-    atol: float = 0.0
+NO_DEMANDS = Demands()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +85,7 @@ class Manifest:
     policy: Policy
     comparator: Comparator
     nonce: bytes
+    demands: Demands = NO_DEMANDS
 
     @property
     def units(self) -> int:
@@ -111,8 +94,8 @@ class Manifest:
 
     @property
     def executions(self) -> int:
-        """How many executions of a unit are paid when all goes well."""
-        return 2 if self.policy is Policy.PAIR else 1
+        """How many executions of one unit are paid at most."""
+        return 1 if self.policy is Policy.TRUSTED else 2
 
     @property
     def escrow(self) -> int:
@@ -137,15 +120,10 @@ class Manifest:
 
     def encode(self) -> bytes:
         """The canonical bytes, which are hashed and signed."""
-        comparator: dict[str, object] = {"kind": self.comparator.kind.value}
-        if self.comparator.kind is Comparison.NUMERIC:
-            comparator |= {
-                "atol": repr(self.comparator.atol),
-                "rtol": repr(self.comparator.rtol),
-            }
         return canonical.encode(
             {
-                "comparator": comparator,
+                "comparator": self.comparator.value(),
+                "demands": self.demands.value(),
                 "inputs": [blob.value() for blob in self.inputs],
                 "limits": {
                     "cpu": self.limits.cpu_seconds,
@@ -184,9 +162,10 @@ class Manifest:
             outputs=fields.texts("outputs", count=MAX_OUTPUTS, limit=100),
             limits=_limits(fields.group("limits")),
             price=fields.integer("price", 0, MAX_PRICE),
-            policy=_member(Policy, fields.text("policy", limit=20), "policy"),
-            comparator=_comparator(fields.group("comparator")),
+            policy=member(Policy, fields.text("policy", limit=20), "policy"),
+            comparator=Comparator.read(fields.group("comparator")),
             nonce=fields.octets("nonce", length=NONCE_SIZE),
+            demands=Demands.read(fields.group("demands")),
         )
         fields.end()
         manifest.check()
@@ -351,30 +330,6 @@ def _limits(fields: Fields) -> Limits:
     )
     fields.end()
     return limits
-
-
-def _comparator(fields: Fields) -> Comparator:
-    kind = _member(Comparison, fields.text("kind", limit=20), "comparator")
-    rtol = atol = 0.0
-    if kind is Comparison.NUMERIC:
-        rtol, atol = (_decimal(fields.text(key, limit=30), key) for key in ("rtol", "atol"))
-    fields.end()
-    return Comparator(kind, rtol, atol)
-
-
-def _decimal(text: str, what: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise MalformedError(f"{what} must be a number: {text!r}") from None
-
-
-def _member(kind: type[_Choice], text: str, what: str) -> _Choice:
-    try:
-        return kind(text)
-    except ValueError:
-        known = ", ".join(member.value for member in kind)
-        raise MalformedError(f"unknown {what} {text!r}", hint=f"Known: {known}.") from None
 
 
 def _is_hash(text: str) -> bool:

@@ -58,7 +58,6 @@ from client.jobs.toml_lines import KeyPath, error_line, key_lines
 from workunits.errors import MalformedError, UnavailableError
 from workunits.ids import BlobRef, PeerKey
 from workunits.manifest import (
-    MAX_ARGUMENT,
     MAX_COMMAND,
     MAX_CPU_SECONDS,
     MAX_FILES,
@@ -70,15 +69,13 @@ from workunits.manifest import (
     MAX_PRICE,
     MIN_MEMORY,
     NONCE_SIZE,
-    Comparator,
-    Comparison,
     Limits,
     Manifest,
-    Policy,
     Program,
 )
 from workunits.names import file_name, placeholders, plain_text
 from workunits.parameters import Files, NamedBlob, Sweep
+from workunits.verification import MAX_ARGUMENT, Comparator, Comparison, Policy
 
 FILE_NAMES = ("JOB.toml", "job.toml")
 RUNTIME = "runtime"
@@ -360,8 +357,8 @@ class _Reader:
             )
         table.end()
         if kind is not Comparison.NUMERIC:
-            tolerances = {}
-        return policy, Comparator(kind, **tolerances)
+            return policy, Comparator(kind)
+        return policy, Comparator(kind, tolerances["rtol"], tolerances["atol"])
 
     def _check_name(self, name: str, what: str, key: KeyPath) -> None:
         try:

@@ -7,10 +7,11 @@ from client.work.supply import Blobs
 from sandbox.runner import Ending as Seen
 from sandbox.runner import Outcome
 from workunits.ids import BlobRef
-from workunits.manifest import MAX_NUMERIC_OUTPUT, Comparison, Manifest
+from workunits.manifest import MAX_NUMERIC_OUTPUT, Manifest
 from workunits.metainfo import hash_stream
 from workunits.parameters import NamedBlob
 from workunits.results import INLINE_LIMIT, Ending, Result
+from workunits.verification import Comparison
 
 
 def is_lost(outcome: Outcome) -> bool:

@@ -1,6 +1,7 @@
 """The volunteer: carries out what the scheduler decides, and tells it what became of it."""
 
 import asyncio
+import platform
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
@@ -356,6 +357,7 @@ class Volunteer:
             memory_bytes=self._capacity.memory_bytes,
             images=self._offered,
             agent=self._agent,
+            platform=platform.machine(),
         )
 
     async def _images(self) -> tuple[str, ...]:

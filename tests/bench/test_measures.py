@@ -8,7 +8,7 @@ from bench import announces, audit, first, makespan, memory, signalling, startup
 from bench.makespan import Course
 from bench.row import Row, Setting
 from bench.units import Load
-from workunits.manifest import Policy
+from workunits.verification import Policy
 
 SECONDS = 0.2
 

@@ -9,7 +9,7 @@ import pytest
 from client import terminal
 from client.jobs.table import JobFileError, Mistake
 from workunits.errors import LocalError
-from workunits.manifest import Policy
+from workunits.verification import Policy
 
 
 @dataclass(frozen=True)

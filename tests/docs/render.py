@@ -40,7 +40,7 @@ from sandbox.profile import Share, container, host_config, seccomp
 from sandbox.runner import Limits
 from tests.docs.pages import ROOT, page
 from tests.docs.vectors import vectors
-from workunits.manifest import Policy
+from workunits.verification import Policy
 
 _PART = re.compile(r"(<!-- rendered ([\w-]+) -->\n).*?(<!-- end \2 -->)", re.DOTALL)
 _WIDTH = 96

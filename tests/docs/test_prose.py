@@ -88,6 +88,7 @@ def test_the_manifest_its_signature_and_its_id() -> None:
     manifest = bencode(
         {
             "comparator": {"kind": "exact"},
+            "demands": {"platform": 0, "reputation": 0, "ringers": b"", "settings": {}},
             "inputs": [named("data.bin", LONG)],
             "limits": {"cpu": 60, "memory": 64 * 1024 * 1024, "output": 1024, "wall": 180},
             "name": "example",
@@ -144,6 +145,7 @@ def test_the_handshake() -> None:
         "cores": 2,
         "images": ["sha256:" + "ab" * 32],
         "memory": 2**30,
+        "platform": "",
         "validator": 0,
     }
     key, tracker, nonce = wanted("peer key"), wanted("tracker key"), b"\xaa" * 32

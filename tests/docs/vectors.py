@@ -9,19 +9,13 @@ from workunits import canonical
 from workunits.archive import origin
 from workunits.checkpoints import Checkpoint, SignedCheckpoint
 from workunits.ids import JobId, LeaseToken, PeerKey, UnitId
-from workunits.manifest import (
-    Comparator,
-    Limits,
-    Manifest,
-    Policy,
-    Program,
-    SignedManifest,
-)
+from workunits.manifest import Limits, Manifest, Program, SignedManifest
 from workunits.metainfo import Hasher, Torrent
 from workunits.parameters import Combine, NamedBlob, Range, Sweep, Values
 from workunits.results import Ending, Result, commitment, seal
 from workunits.signing import Domain, Identity
 from workunits.statements import Grant, Statement
+from workunits.verification import Comparator, Policy
 from workunits.wire.handshake import Challenge, Hello, Offerings, Vouch
 from workunits.wire.work import Commit, Commits, Lease, Leases, encode
 

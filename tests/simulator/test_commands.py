@@ -14,7 +14,7 @@ from simulator.commands import simulate
 from simulator.plot import plot
 from simulator.scene import Scene
 from simulator.table import to_json
-from workunits.manifest import Policy
+from workunits.verification import Policy
 
 SMALL = ("--units", "200", "--peers", "20")
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from simulator.attackers import ATTACKS
 from simulator.scene import Scene, Tally
 from simulator.world import World
-from workunits.manifest import Policy
+from workunits.verification import Policy
 
 
 def run(policy: Policy | str, attack: str, **settings: float) -> Tally:

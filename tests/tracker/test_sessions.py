@@ -11,8 +11,8 @@ from tracker.work.floor import Patience
 from validators.policies import WRONG_BEFORE_BAN
 from workunits.errors import Blame
 from workunits.ids import JobId
-from workunits.manifest import Policy
 from workunits.statements import Cancel
+from workunits.verification import Policy
 from workunits.wire import work
 from workunits.wire.handshake import Challenge, Hello, Offerings
 from workunits.wire.work import (

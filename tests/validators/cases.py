@@ -4,9 +4,10 @@ from hashlib import sha256
 
 from validators.comparators import Finding
 from workunits.ids import BlobRef, Digest, PeerKey
-from workunits.manifest import Comparator, Comparison, Limits, Manifest, Policy, Program
+from workunits.manifest import Limits, Manifest, Program
 from workunits.parameters import NamedBlob, Range, Sweep
 from workunits.results import Ending, Result
+from workunits.verification import Comparator, Comparison, Policy
 
 NUMERIC = Comparator(Comparison.NUMERIC, 1e-6, 1e-9)
 

@@ -10,9 +10,10 @@ from validators.audit import Audit
 from workunits import canonical, entries
 from workunits.entries import Commits, Entry, Escrow, Mint, Move, Refund, Transfer, Verdict
 from workunits.errors import AuditError
-from workunits.manifest import Comparator, Comparison, Policy, SignedManifest
+from workunits.manifest import SignedManifest
 from workunits.merkle import EMPTY_ROOT
 from workunits.statements import Grant, Pay, Statement
+from workunits.verification import Comparator, Comparison, Policy
 
 MUTATIONS = 10_000
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from tests.validators.cases import NUMERIC, finding
 from validators.comparators import Finding, comparator, exact, numeric
-from workunits.manifest import Comparator
 from workunits.results import Ending, Result
+from workunits.verification import Comparator
 
 RTOL, ATOL = 1e-6, 1e-9
 numbers = st.integers(-(10**30), 10**30) | st.floats()

@@ -20,7 +20,7 @@ from validators.policies import (
     is_banned,
     rules,
 )
-from workunits.manifest import Comparator, Policy
+from workunits.verification import Comparator, Policy
 
 ANOTHER, REVEAL = Next.ANOTHER, Next.REVEAL
 

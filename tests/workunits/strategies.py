@@ -5,20 +5,11 @@ import string
 from hypothesis import strategies as st
 
 from workunits.ids import BlobRef, PeerKey
-from workunits.manifest import (
-    MAX_NUMERIC_OUTPUT,
-    MAX_PRICE,
-    MIN_MEMORY,
-    Comparator,
-    Comparison,
-    Limits,
-    Manifest,
-    Policy,
-    Program,
-)
+from workunits.manifest import MAX_NUMERIC_OUTPUT, MAX_PRICE, MIN_MEMORY, Limits, Manifest, Program
 from workunits.parameters import Axis, Combine, Files, NamedBlob, Range, Sweep, Values
 from workunits.results import Ending, Result
 from workunits.signing import Identity
+from workunits.verification import Comparator, Comparison, Policy
 
 SUBMITTER = Identity.from_seed(b"s" * 32)
 _LETTERS = string.ascii_lowercase + string.digits

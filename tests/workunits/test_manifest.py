@@ -13,7 +13,6 @@ from workunits.canonical import decode, encode
 from workunits.errors import LimitError, MalformedError, RemoteError, SignatureError
 from workunits.ids import BlobRef, UnitId
 from workunits.manifest import (
-    MAX_ARGUMENT,
     MAX_COMMAND,
     MAX_CPU_SECONDS,
     MAX_FILES,
@@ -24,16 +23,14 @@ from workunits.manifest import (
     MAX_OUTPUTS,
     MAX_PRICE,
     MIN_MEMORY,
-    Comparator,
-    Comparison,
     Limits,
     Manifest,
-    Policy,
     Program,
     SignedManifest,
 )
 from workunits.parameters import Files, NamedBlob, Range, Sweep, Values
 from workunits.signing import Domain, Identity
+from workunits.verification import MAX_ARGUMENT, Comparator, Comparison, Policy
 
 BLOB = NamedBlob("data.csv", BlobRef(b"2" * 32, b"1" * 20, 7))
 JOB = Manifest(

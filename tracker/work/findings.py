@@ -4,9 +4,10 @@ from io import BytesIO
 
 from validators.comparators import Finding
 from workunits.errors import LimitError, MalformedError
-from workunits.manifest import MAX_NUMERIC_OUTPUT, Comparison, Manifest
+from workunits.manifest import MAX_NUMERIC_OUTPUT, Manifest
 from workunits.metainfo import hash_stream
 from workunits.results import INLINE_LIMIT, Ending, Result, check_inline
+from workunits.verification import Comparison
 from workunits.wire.work import Reveal
 
 

@@ -27,13 +27,18 @@ class Challenge:
 
 @dataclass(frozen=True, slots=True)
 class Offerings:
-    """What a peer brings: its role, what it may be asked to run, and what it holds."""
+    """What a peer brings: its role, what it may be asked to run, and what it holds.
+
+    ``platform`` is its class of machines, such as ``x86_64``: floating point may differ between
+    two of them.
+    """
 
     validator: bool
     cores: int
     memory_bytes: int
     images: tuple[str, ...]
     agent: str
+    platform: str = ""
 
     def value(self) -> dict[str, object]:
         return {
@@ -41,6 +46,7 @@ class Offerings:
             "cores": self.cores,
             "images": list(self.images),
             "memory": self.memory_bytes,
+            "platform": self.platform,
             "validator": int(self.validator),
         }
 
@@ -51,6 +57,7 @@ class Offerings:
             cores=fields.integer("cores", 1, 4096),
             images=fields.texts("images", count=256, limit=80),
             memory_bytes=fields.integer("memory", 0, 2**50),
+            platform=fields.text("platform", limit=40),
             validator=fields.flag("validator"),
         )
         fields.end()

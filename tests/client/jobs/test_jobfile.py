@@ -11,9 +11,10 @@ from client.jobs.jobfile import Draft, load
 from client.jobs.table import JobFileError, Mistake
 from workunits.errors import UnavailableError
 from workunits.ids import JobId, PeerKey
-from workunits.manifest import Comparator, Comparison, Limits, Manifest, Policy
+from workunits.manifest import Limits, Manifest
 from workunits.metainfo import hash_stream
 from workunits.parameters import Combine
+from workunits.verification import Comparator, Comparison, Policy
 
 IMAGE = "sha256:" + "ab" * 32
 SMALL = """\

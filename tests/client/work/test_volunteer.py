@@ -10,9 +10,9 @@ from sandbox.fake import Played, Stage
 from sandbox.runner import Ending as Seen
 from tests.client.work.tracker import TrackerDouble, job_of
 from tests.client.work.volunteering import MemoryBlobs, drained, world_of
-from workunits.manifest import Comparator, Comparison
 from workunits.parameters import NamedBlob
 from workunits.results import Ending
+from workunits.verification import Comparator, Comparison
 
 
 async def test_every_unit_is_computed_committed_and_revealed_inline(tmp_path: Path) -> None:

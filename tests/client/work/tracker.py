@@ -9,17 +9,11 @@ from random import Random
 from aiohttp import WSMsgType, web
 
 from workunits.ids import BlobRef, JobId, LeaseToken, PeerKey
-from workunits.manifest import (
-    Comparator,
-    Limits,
-    Manifest,
-    Policy,
-    Program,
-    SignedManifest,
-)
+from workunits.manifest import Limits, Manifest, Program, SignedManifest
 from workunits.parameters import NamedBlob, Range, Sweep
 from workunits.results import Result
 from workunits.signing import Identity
+from workunits.verification import Comparator, Policy
 from workunits.wire.handshake import Challenge, Hello
 from workunits.wire.work import (
     Commits,

@@ -15,11 +15,12 @@ from tests.tracker.work.world import SUBMITTER, manifest, outcome
 from tracker.blobs import MAX_BLOB, WebSeed
 from workunits.errors import LimitError
 from workunits.ids import JobId, PeerKey
-from workunits.manifest import MAX_MANIFEST, Policy, SignedManifest
+from workunits.manifest import MAX_MANIFEST, SignedManifest
 from workunits.merkle import EMPTY_ROOT, leaf_hash
 from workunits.metainfo import hash_stream, parse_info
 from workunits.results import Result
 from workunits.statements import MAX_AGE, MAX_STATEMENT, Cancel, Grant, Pay, Statement, Upload
+from workunits.verification import Policy
 
 DATA = b"some data to share\n" * 1000
 

@@ -11,8 +11,8 @@ from tracker.work.state import JobState
 from validators.policies import WRONG_BEFORE_BAN
 from workunits.errors import RefusedError
 from workunits.ids import LeaseToken
-from workunits.manifest import Comparator, Comparison, Policy
 from workunits.results import INLINE_LIMIT, Ending, Result, commitment, seal
+from workunits.verification import Comparator, Comparison, Policy
 from workunits.wire.work import MAX_HOLD, Commit, Commits, Reveal
 
 NUMERIC = Comparator(Comparison.NUMERIC, 1e-6, 0.0)

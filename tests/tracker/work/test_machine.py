@@ -20,7 +20,7 @@ from tracker.work.table import EXECUTION, HIDDEN, UNIT, Doing, Stage
 from workunits.canonical import decode
 from workunits.entries import escrow_account
 from workunits.errors import RefusedError
-from workunits.manifest import Comparator, Comparison, Policy
+from workunits.verification import Comparator, Comparison, Policy
 from workunits.wire.work import Commits
 
 COMPARATORS = (Comparator(), Comparator(Comparison.NUMERIC, 1e-6, 0.0))

@@ -19,19 +19,13 @@ from tracker.work.state import Job
 from tracker.work.table import HIDDEN, Doing
 from validators.audit import Audit
 from workunits.ids import JobId, LeaseToken, PeerKey, UnitId
-from workunits.manifest import (
-    Comparator,
-    Limits,
-    Manifest,
-    Policy,
-    Program,
-    SignedManifest,
-)
+from workunits.manifest import Limits, Manifest, Program, SignedManifest
 from workunits.metainfo import hash_stream
 from workunits.parameters import NamedBlob, Range, Sweep
 from workunits.results import Ending, Result, commitment, seal
 from workunits.signing import Identity
 from workunits.statements import Cancel, Grant, Statement
+from workunits.verification import Comparator, Policy
 from workunits.wire import work
 from workunits.wire.handshake import Offerings
 from workunits.wire.work import (
