@@ -4,12 +4,13 @@ import string
 
 from hypothesis import strategies as st
 
-from workunits.ids import BlobRef, PeerKey
+from workunits.ids import BlobRef, Digest, PeerKey
 from workunits.manifest import MAX_NUMERIC_OUTPUT, MAX_PRICE, MIN_MEMORY, Limits, Manifest, Program
 from workunits.parameters import Axis, Combine, Files, NamedBlob, Range, Sweep, Values
 from workunits.results import Ending, Result
+from workunits.ringers import Ringers
 from workunits.signing import Identity
-from workunits.verification import Comparator, Comparison, Policy
+from workunits.verification import MAX_REPUTATION, Comparator, Comparison, Demands, Policy
 
 SUBMITTER = Identity.from_seed(b"s" * 32)
 _LETTERS = string.ascii_lowercase + string.digits
@@ -61,11 +62,20 @@ def sweeps(draw: st.DrawFn) -> Sweep:
 
 @st.composite
 def comparators(draw: st.DrawFn) -> Comparator:
-    """Exact, or numeric with tolerances."""
-    if draw(st.booleans()):
-        return Comparator()
-    tolerance = st.floats(0, 1e200)
-    return Comparator(Comparison.NUMERIC, draw(tolerance), draw(tolerance))
+    """Exact, numeric with tolerances, or a program."""
+    kind = draw(st.sampled_from(Comparison))
+    if kind is Comparison.NUMERIC:
+        tolerance = st.floats(0, 1e200)
+        return Comparator(kind, draw(tolerance), draw(tolerance))
+    if kind is Comparison.PROGRAM:
+        return Comparator(kind, command=("same", *draw(st.lists(printable, max_size=3))))
+    return Comparator(kind)
+
+
+settings = st.dictionaries(names, st.integers(0, 10**6), max_size=4).map(
+    lambda found: tuple(sorted(found.items()))
+)
+demands = st.builds(Demands, settings, st.booleans(), st.integers(0, MAX_REPUTATION))
 
 
 @st.composite
@@ -96,7 +106,17 @@ def manifests(draw: st.DrawFn) -> Manifest:
         policy=draw(st.sampled_from(Policy)),
         comparator=draw(comparators()),
         nonce=draw(st.binary(min_size=16, max_size=16)),
+        demands=draw(demands),
     )
+
+
+@st.composite
+def ringers(draw: st.DrawFn, units: int = 1000) -> Ringers:
+    """Known answers of some units of a job that has ``units``."""
+    answers = draw(
+        st.dictionaries(st.integers(0, units - 1), hashes.map(Digest), min_size=1, max_size=5)
+    )
+    return Ringers(draw(hashes), tuple(sorted(answers.items())))
 
 
 @st.composite
