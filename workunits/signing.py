@@ -25,6 +25,7 @@ class Domain(Enum):
     MANIFEST = b"openswarm manifest v1\n"
     SESSION = b"openswarm session v1\n"
     COMMITS = b"openswarm commits v1\n"
+    JUDGEMENTS = b"openswarm judgements v1\n"
     STATEMENT = b"openswarm statement v1\n"
     OWNER = b"openswarm owner v1\n"
     CHECKPOINT = b"openswarm checkpoint v1\n"

@@ -33,6 +33,7 @@ import workunits.metainfo
 import workunits.parameters
 import workunits.results
 import workunits.statements
+import workunits.wire.compare
 import workunits.wire.signalling
 import workunits.wire.work
 from sandbox.profile import Owner as ContainerOwner
@@ -166,6 +167,7 @@ _LIMITS: tuple[tuple[str, tuple[tuple[str, Any, str], ...]], ...] = (
             ("Commits or results in one message", workunits.wire.work, "MAX_BATCH"),
             ("Leases held; tokens in most messages", workunits.wire.work, "MAX_HOLD"),
             ("One inline output, bytes", workunits.wire.work, "MAX_INLINE"),
+            ("Comparisons or judgements in one message", workunits.wire.compare, "MAX_PAIRS"),
             ("Seconds from challenge to hello", tracker.sessions, "HELLO_SECONDS"),
             ("Seconds between pings", tracker.sessions, "HEARTBEAT_SECONDS"),
             ("Frames that may wait for a peer", tracker.sessions, "MAX_QUEUED"),

@@ -139,6 +139,25 @@ def test_results_commits_and_seals() -> None:
     assert frame == wanted("commit frame")
 
 
+def test_a_comparison_and_its_answer() -> None:
+    job, contents = wanted("job id"), (wanted("short content"), wanted("other content"))
+    shown: list[dict[str, Any]] = []
+    for content in contents:
+        outputs = [named("out.json", content)]
+        result = bencode({"ending": "exited", "exit": 0, "outputs": outputs})
+        shown.append({"contents": [content], "result": result})
+    digests = [sha256(each["result"]).digest() for each in shown]
+    pair = {"a": shown[0], "b": shown[1], "index": 4, "token": 9}
+    frame = bencode({"t": "compare", "job": job, "pairs": [pair], "seconds": 60})
+    packed = (9).to_bytes(8, "big") + INDEX + b"".join(digests) + b"\x01"
+    signature = sign("peer", job + packed, "judgements")
+    answer = bencode({"t": "compared", "job": job, "judgements": packed, "signature": signature})
+    assert digests == [wanted("digest"), wanted("other digest")]
+    assert frame == wanted("compare frame (token 9, 60 s)")
+    assert packed == wanted("judgements (packed, different)")
+    assert answer == wanted("compared frame")
+
+
 def test_the_handshake() -> None:
     offerings = {
         "agent": "example/1",

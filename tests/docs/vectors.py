@@ -16,6 +16,7 @@ from workunits.results import Ending, Result, commitment, seal
 from workunits.signing import Domain, Identity
 from workunits.statements import Grant, Statement
 from workunits.verification import Comparator, Policy
+from workunits.wire.compare import Compare, Compared, Opinion, Pair, Shown
 from workunits.wire.handshake import Challenge, Hello, Offerings, Vouch
 from workunits.wire.work import Commit, Commits, Lease, Leases, encode
 
@@ -26,6 +27,7 @@ INDEX = 4
 TOKEN = LeaseToken(7)
 TOKENS = (TOKEN, LeaseToken(8))
 ANSWER = b'{"square": 25}\n'
+OTHER = b'{"square": 26}\n'
 
 
 def torrent(content: bytes) -> Torrent:
@@ -130,6 +132,21 @@ def _result() -> dict[str, object]:
     }
 
 
+def _comparison() -> dict[str, object]:
+    job = JobId(SignedManifest.sign(manifest(), PEER).id)
+    other = Result(Ending.EXITED, 0, (NamedBlob("out.json", torrent(OTHER).info.ref),))
+    pair = Pair(LeaseToken(9), INDEX, Shown(RESULT, (ANSWER,)), Shown(other, (OTHER,)))
+    compared = Compared.sign(PEER, job, (pair.judged(Opinion.DIFFERENT),))
+    return {
+        "other content": OTHER,
+        "other digest": other.digest,
+        "compare frame (token 9, 60 s)": encode(Compare(job, 60, (pair,))),
+        "judgements (packed, different)": compared.packed,
+        "judgements signature (domain judgements)": compared.signature,
+        "compared frame": encode(compared),
+    }
+
+
 def _session() -> dict[str, object]:
     challenge = Challenge(b"\xaa" * 32, TRACKER.key)
     offerings = Offerings(False, 2, 1 << 30, ("sha256:" + "ab" * 32,), "example/1")
@@ -209,6 +226,7 @@ _GROUPS = (
     _blobs,
     _job,
     _result,
+    _comparison,
     _session,
     _statement,
     _draw,

@@ -17,13 +17,14 @@ from workunits.ids import JobId, LeaseToken, PeerKey
 from workunits.manifest import MAX_MANIFEST, MAX_OUTPUTS, SignedManifest
 from workunits.results import MAX_RESULT
 from workunits.signing import Domain, Identity, verify
+from workunits.wire.compare import Compare, Compared
 from workunits.wire.handshake import Challenge, Hello
+from workunits.wire.packing import pack_tokens, read_packed, read_tokens
 
 MAX_FRAME = MAX_MANIFEST + 4096
 MAX_BATCH = 1000
 MAX_HOLD = 5000
 MAX_INLINE = 256 << 10
-_TOKEN = struct.Struct(">Q")
 _LEASE = struct.Struct(">QQ")
 _COMMIT = struct.Struct(">QQ32s32s")
 COMMIT_SIZE = _COMMIT.size
@@ -47,8 +48,8 @@ class Welcome:
 
     def value(self) -> dict[str, object]:
         return {
-            "committed": _pack_tokens(self.committed),
-            "held": _pack_tokens(self.held),
+            "committed": pack_tokens(self.committed),
+            "held": pack_tokens(self.held),
             "time": self.time,
         }
 
@@ -56,8 +57,8 @@ class Welcome:
     def read(cls, fields: Fields) -> "Welcome":
         return cls(
             time=fields.integer("time"),
-            held=_tokens(fields, "held", 2 * MAX_HOLD),
-            committed=_tokens(fields, "committed", 100 * MAX_HOLD),
+            held=read_tokens(fields, "held", 2 * MAX_HOLD),
+            committed=read_tokens(fields, "committed", 100 * MAX_HOLD),
         )
 
 
@@ -112,7 +113,7 @@ class Leases:
             leases=tuple(
                 Lease(index, LeaseToken(token))
                 for index, token in _LEASE.iter_unpack(
-                    _packed(fields, "leases", _LEASE.size, MAX_HOLD)
+                    read_packed(fields, "leases", _LEASE.size, MAX_HOLD)
                 )
             ),
         )
@@ -126,11 +127,11 @@ class Committed:
     tokens: tuple[LeaseToken, ...]
 
     def value(self) -> dict[str, object]:
-        return {"tokens": _pack_tokens(self.tokens)}
+        return {"tokens": pack_tokens(self.tokens)}
 
     @classmethod
     def read(cls, fields: Fields) -> "Committed":
-        return cls(_tokens(fields, "tokens", MAX_BATCH))
+        return cls(read_tokens(fields, "tokens", MAX_BATCH))
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,11 +143,11 @@ class RevealRequest:
     tokens: tuple[LeaseToken, ...]
 
     def value(self) -> dict[str, object]:
-        return {"seconds": self.seconds, "tokens": _pack_tokens(self.tokens)}
+        return {"seconds": self.seconds, "tokens": pack_tokens(self.tokens)}
 
     @classmethod
     def read(cls, fields: Fields) -> "RevealRequest":
-        return cls(fields.integer("seconds", 1), _tokens(fields, "tokens", MAX_HOLD))
+        return cls(fields.integer("seconds", 1), read_tokens(fields, "tokens", MAX_HOLD))
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,11 +158,11 @@ class Revealed:
     tokens: tuple[LeaseToken, ...]
 
     def value(self) -> dict[str, object]:
-        return {"tokens": _pack_tokens(self.tokens)}
+        return {"tokens": pack_tokens(self.tokens)}
 
     @classmethod
     def read(cls, fields: Fields) -> "Revealed":
-        return cls(_tokens(fields, "tokens", MAX_BATCH))
+        return cls(read_tokens(fields, "tokens", MAX_BATCH))
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,11 +174,11 @@ class Revoked:
     tokens: tuple[LeaseToken, ...]
 
     def value(self) -> dict[str, object]:
-        return {"reason": self.reason, "tokens": _pack_tokens(self.tokens)}
+        return {"reason": self.reason, "tokens": pack_tokens(self.tokens)}
 
     @classmethod
     def read(cls, fields: Fields) -> "Revoked":
-        return cls(fields.text("reason", limit=200), _tokens(fields, "tokens", MAX_HOLD))
+        return cls(fields.text("reason", limit=200), read_tokens(fields, "tokens", MAX_HOLD))
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +277,7 @@ class Commits:
     @classmethod
     def read(cls, fields: Fields) -> "Commits":
         return cls(
-            packed=_packed(fields, "commits", _COMMIT.size, MAX_BATCH),
+            packed=read_packed(fields, "commits", _COMMIT.size, MAX_BATCH),
             job=JobId(fields.octets("job", length=32)),
             signature=fields.octets("signature", length=64),
         )
@@ -326,11 +327,11 @@ class Release:
     reason: str
 
     def value(self) -> dict[str, object]:
-        return {"reason": self.reason, "tokens": _pack_tokens(self.tokens)}
+        return {"reason": self.reason, "tokens": pack_tokens(self.tokens)}
 
     @classmethod
     def read(cls, fields: Fields) -> "Release":
-        return cls(_tokens(fields, "tokens", MAX_HOLD), fields.text("reason", limit=200))
+        return cls(read_tokens(fields, "tokens", MAX_HOLD), fields.text("reason", limit=200))
 
 
 FromTracker: TypeAlias = (
@@ -342,9 +343,10 @@ FromTracker: TypeAlias = (
     | RevealRequest
     | Revealed
     | Revoked
+    | Compare
     | Failure
 )
-FromPeer: TypeAlias = Hello | Want | Commits | Reveals | Release
+FromPeer: TypeAlias = Hello | Want | Commits | Reveals | Release | Compared
 
 _TRACKER_TYPES: dict[str, Callable[[Fields], FromTracker]] = {
     kind.t: kind.read
@@ -357,11 +359,12 @@ _TRACKER_TYPES: dict[str, Callable[[Fields], FromTracker]] = {
         RevealRequest,
         Revealed,
         Revoked,
+        Compare,
         Failure,
     )
 }
 _PEER_TYPES: dict[str, Callable[[Fields], FromPeer]] = {
-    kind.t: kind.read for kind in (Hello, Want, Commits, Reveals, Release)
+    kind.t: kind.read for kind in (Hello, Want, Commits, Reveals, Release, Compared)
 }
 
 
@@ -393,19 +396,3 @@ def parse_from_peer(frame: bytes) -> FromPeer:
 def _open(frame: bytes) -> tuple[Fields, str]:
     fields = canonical.decode_fields(frame, limit=MAX_FRAME, what="frame")
     return fields, fields.text("t", limit=20)
-
-
-def _pack_tokens(tokens: tuple[LeaseToken, ...]) -> bytes:
-    return b"".join(map(_TOKEN.pack, tokens))
-
-
-def _tokens(fields: Fields, key: str, count: int) -> tuple[LeaseToken, ...]:
-    packed = _packed(fields, key, _TOKEN.size, count)
-    return tuple(LeaseToken(token) for (token,) in _TOKEN.iter_unpack(packed))
-
-
-def _packed(fields: Fields, key: str, size: int, count: int) -> bytes:
-    packed = fields.octets(key, limit=size * count)
-    if len(packed) % size:
-        raise MalformedError(f"{key} must be a multiple of {size} bytes")
-    return packed

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.workunits.strategies import SUBMITTER, hashes, keys, manifests, signatures, texts
+from tests.workunits.wire.test_compare import compareds, compares
 from workunits.canonical import encode as bencode
 from workunits.errors import Blame, LimitError, MalformedError, RemoteError, SignatureError
 from workunits.ids import JobId, LeaseToken
@@ -66,6 +67,7 @@ from_tracker: st.SearchStrategy[FromTracker] = st.one_of(
     st.builds(RevealRequest, seconds, packed),
     st.builds(Revealed, packed),
     st.builds(Revoked, texts, packed),
+    compares,
     st.builds(Failure, st.text("abc", max_size=9), texts, texts, st.sampled_from(Blame)),
 )
 from_peer: st.SearchStrategy[FromPeer] = st.one_of(
@@ -74,6 +76,7 @@ from_peer: st.SearchStrategy[FromPeer] = st.one_of(
     st.builds(Commits.sign, st.just(PEER), jobs, commits),
     st.builds(Reveals, st.lists(reveals, max_size=4).map(tuple)),
     st.builds(Release, packed, texts),
+    compareds,
 )
 
 
@@ -90,9 +93,9 @@ def test_every_message_of_a_peer_survives_the_wire(message: FromPeer) -> None:
 def test_the_strategies_leave_no_message_out() -> None:
     assert set(work._TRACKER_TYPES) == {
         *("challenge", "welcome", "job", "leases", "committed"),
-        *("reveal", "revealed", "revoked", "failure"),
+        *("reveal", "revealed", "revoked", "compare", "failure"),
     }
-    assert set(work._PEER_TYPES) == {"hello", "want", "commit", "results", "release"}
+    assert set(work._PEER_TYPES) == {"hello", "want", "commit", "results", "release", "compared"}
 
 
 @given(st.binary(max_size=80))
