@@ -123,9 +123,9 @@ class DockerCell:
         if self._container is not None and not await self._is_fresh(self._container):
             await self._discard()
         if self._slot.needs_copy(task.inputs):
-            await asyncio.to_thread(self._slot.fill, task.inputs)
+            await asyncio.to_thread(self._slot.fill, task.inputs, task.folders)
         else:
-            self._slot.fill(task.inputs)
+            self._slot.fill(task.inputs, task.folders)
         if self._line is None:
             await self.start()
         assert self._line is not None

@@ -178,9 +178,11 @@ class FakeCell:
             (stage.out, ()),
         ):
             folder.mkdir(parents=True)
+            for name in task.folders if folder is stage.inputs else ():
+                (folder / name).mkdir()
             for mount in mounts:
                 try:
-                    shutil.copyfile(mount.path, folder / mount.name)
+                    shutil.copyfile(mount.path, folder / mount.place)
                 except OSError as error:
                     raise LocalError(
                         f"the file {mount.path} for {mount.name!r} cannot be used: {error}",

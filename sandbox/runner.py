@@ -47,13 +47,22 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """One regular file of the host, shown read-only inside under a flat ``name``."""
+    """One regular file of the host, shown read-only inside as ``name``.
+
+    An input may be shown in a ``folder`` of its task; there is one level of them.
+    """
 
     name: str
     path: Path
+    folder: str = ""
 
     def __post_init__(self) -> None:
         check_name(self.name)
+
+    @property
+    def place(self) -> str:
+        """Where it is shown, below ``/in`` or ``/job``."""
+        return f"{self.folder}/{self.name}" if self.folder else self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,20 +81,23 @@ class Program:
         if not _IMAGE.fullmatch(self.image):
             raise MalformedError(f"{self.image[:80]!r} is not the content hash of an image")
         _check_names("files", tuple(mount.name for mount in self.files))
+        _check_folders(self.files, ())
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
     """One unit: the command, its inputs in ``/in``, and the files it is to leave in ``/out``.
 
-    ``stdout`` names the declared output that receives the command's standard output; without it
-    standard output is thrown away.
+    ``folders`` are those in ``/in``, there even when no input is in them. ``stdout`` names the
+    declared output that receives the command's standard output; without it standard output is
+    thrown away.
     """
 
     command: tuple[str, ...]
     inputs: tuple[Mount, ...]
     outputs: tuple[str, ...]
     stdout: str | None
+    folders: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         size = sum(len(word.encode(errors="surrogatepass")) + 1 for word in self.command)
@@ -93,7 +105,12 @@ class Task:
             raise MalformedError(f"a command must have 1 to {MAX_COMMAND} bytes")
         if any("\0" in word for word in self.command):
             raise MalformedError("a command must not contain NUL characters")
-        _check_names("inputs", tuple(mount.name for mount in self.inputs))
+        top = tuple(mount.name for mount in self.inputs if not mount.folder)
+        _check_names("inputs", self.folders + top)
+        for folder in self.folders:
+            names = tuple(mount.name for mount in self.inputs if mount.folder == folder)
+            _check_names(f"inputs in {folder}", names)
+        _check_folders(self.inputs, self.folders)
         _check_names("outputs", self.outputs)
         if self.stdout is not None and self.stdout not in self.outputs:
             raise MalformedError(f"standard output goes to {self.stdout!r}, which is no output")
@@ -172,6 +189,12 @@ def check_name(name: str) -> str:
             "not beginning with '.' or '-'"
         )
     return name
+
+
+def _check_folders(mounts: tuple[Mount, ...], folders: tuple[str, ...]) -> None:
+    for mount in mounts:
+        if mount.folder and mount.folder not in folders:
+            raise MalformedError(f"there is no folder {mount.folder[:80]!r} for {mount.name!r}")
 
 
 def _check_names(what: str, names: tuple[str, ...]) -> None:

@@ -21,11 +21,12 @@ class Slot:
     ``needs_copy`` says so.
     """
 
-    __slots__ = ("_shown", "folder")
+    __slots__ = ("_folders", "_shown", "folder")
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._shown: dict[str, Stamp] = {}
+        self._folders: set[str] = set()
         for part in (folder / "in", folder / "job"):
             part.mkdir(parents=True)
             part.chmod(0o755)
@@ -38,21 +39,33 @@ class Slot:
     def needs_copy(self, inputs: Iterable[Mount]) -> bool:
         """Whether ``fill`` would have to copy something (as opposed to linking it)."""
         return any(
-            self._shown.get(mount.name) != _stamp(mount) and not _is_open(mount) for mount in inputs
+            self._shown.get(mount.place) != _stamp(mount) and not _is_open(mount)
+            for mount in inputs
         )
 
-    def fill(self, inputs: Iterable[Mount]) -> None:
-        """Make ``/in`` hold exactly ``inputs``; what is there already and unchanged stays."""
-        wanted = {mount.name: (mount, _stamp(mount)) for mount in inputs}
+    def fill(self, inputs: Iterable[Mount], folders: Iterable[str] = ()) -> None:
+        """Make ``/in`` hold exactly ``inputs`` and ``folders``; what is there unchanged stays."""
+        wanted = {mount.place: (mount, _stamp(mount)) for mount in inputs}
         for name in [
             n for n, stamp in self._shown.items() if n not in wanted or wanted[n][1] != stamp
         ]:
             (self.folder / "in" / name).unlink(missing_ok=True)
             del self._shown[name]
+        self._fold(set(folders))
         for name, (mount, stamp) in wanted.items():
             if name not in self._shown:
                 _place(mount, self.folder / "in" / name, executable=False)
                 self._shown[name] = stamp
+
+    def _fold(self, folders: set[str]) -> None:
+        for name in self._folders - folders:
+            (self.folder / "in" / name).rmdir()
+            self._folders.discard(name)
+        for name in folders - self._folders:
+            made = self.folder / "in" / name
+            made.mkdir()
+            made.chmod(0o755)
+            self._folders.add(name)
 
     def remove(self) -> None:
         """Take the folder away, the originals stay."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.fake import FakeSandbox, Played, Stage
-from sandbox.runner import Ending, Mount
+from sandbox.runner import Ending, Mount, Task
 from tests.sandbox.conftest import Bench, said
 from workunits.errors import LocalError, UnavailableError
 
@@ -17,6 +17,8 @@ import os, sys, time
 act = sys.argv[1]
 if act == "copy":
     for name in sorted(os.listdir("/in")): print(name, open("/in/" + name).read())
+elif act == "walk":
+    for folder in sorted(os.listdir("/in")): print(folder, sorted(os.listdir("/in/" + folder)))
 elif act == "two":
     open("/out/one", "w").write("1")
 elif act == "fail":
@@ -39,6 +41,12 @@ async def play(stage: Stage) -> Played:
         case "copy":
             files = sorted(stage.inputs.iterdir())
             text = "".join(f"{path.name} {path.read_text()}\n" for path in files)
+            return Played(stdout=text.encode())
+        case "walk":
+            text = "".join(
+                f"{folder.name} {sorted(path.name for path in folder.iterdir())}\n"
+                for folder in sorted(stage.inputs.iterdir())
+            )
             return Played(stdout=text.encode())
         case "two":
             (stage.out / "one").write_text("1")
@@ -79,6 +87,20 @@ async def test_a_unit_sees_its_inputs_and_nothing_of_earlier_ones(any_bench: Ben
     assert said(await any_bench.run(cell, "copy")) == ""
     for _ in range(2):
         assert said(await any_bench.run(cell, "leave")) == "['said']\n"
+
+
+async def test_inputs_may_be_in_folders_that_the_next_unit_does_not_see(
+    any_bench: Bench, tmp_path: Path
+) -> None:
+    cell = await any_bench.open(SCRIPT)
+    (tmp_path / "file").write_text("text")
+    (tmp_path / "into").mkdir()
+    mounts = tuple(Mount(name, tmp_path / "file", "a") for name in ("one", "two"))
+    command = ("python3", "/job/unit.py", "walk")
+    task = Task(command, mounts, ("said",), "said", ("a", "b"))
+    outcome = await cell.run(task, tmp_path / "into")
+    assert said(outcome) == "a ['one', 'two']\nb []\n"
+    assert said(await any_bench.run(cell, "copy")) == ""
 
 
 async def test_every_declared_output_is_there_or_missing(any_bench: Bench) -> None:

@@ -45,6 +45,25 @@ def test_two_files_of_one_name_are_refused() -> None:
         Task(("true",), tuple(Mount(f"f{i}", HERE) for i in range(65)), (), None)
 
 
+def test_an_input_is_in_a_folder_of_its_task_or_in_none() -> None:
+    a, b = Mount("file", HERE, "a"), Mount("file", HERE, "b")
+    assert (a.place, Mount("file", HERE).place) == ("a/file", "file")
+    Task(("true",), (a, b, Mount("file", HERE)), (), None, ("a", "b"))
+    for inputs, folders in (
+        ((a,), ()),
+        ((a, b), ("a",)),
+        ((a, a), ("a",)),
+        ((Mount("a", HERE),), ("a",)),
+        ((), ("a", "a")),
+        ((), ("a/b",)),
+        ((), ("..",)),
+    ):
+        with pytest.raises(MalformedError):
+            Task(("true",), inputs, (), None, folders)
+    with pytest.raises(MalformedError):
+        Program(IMAGE, (a,), LIMITS)
+
+
 @pytest.mark.parametrize("command", [(), ("",), ("a\0b",), ("a", "x" * MAX_COMMAND)])
 def test_a_command_must_be_one(command: tuple[str, ...]) -> None:
     with pytest.raises(MalformedError):

@@ -55,6 +55,21 @@ def test_another_file_under_the_same_name_replaces_it(slot: Slot, tmp_path: Path
     assert shown(slot) == {"a": "elsewhere"}
 
 
+def test_folders_hold_what_is_for_them_and_go_with_it(slot: Slot, tmp_path: Path) -> None:
+    path = blob(tmp_path, "file", "text").path
+    inside = slot.folder / "in"
+    slot.fill([Mount("file", path, "a"), Mount("file", path)], ["a", "b"])
+    assert (inside / "a" / "file").read_text() == (inside / "file").read_text() == "text"
+    assert sorted(each.name for each in inside.iterdir()) == ["a", "b", "file"]
+    assert (inside / "b").stat().st_mode & 0o777 == 0o755
+    slot.fill([Mount("file", path, "b")], ["b", "c"])
+    assert sorted(str(each.relative_to(inside)) for each in inside.rglob("*")) == [
+        *("b", "b/file", "c"),
+    ]
+    slot.fill([Mount("b", path)])
+    assert shown(slot) == {"b": "text"}
+
+
 def test_a_link_to_a_file_shows_the_file(slot: Slot, tmp_path: Path) -> None:
     target = blob(tmp_path, "target", "text")
     (tmp_path / "link").symlink_to(target.path)
