@@ -1,18 +1,22 @@
-"""The ledger as a log that anyone can check: checkpoints, proofs, and all of it as a file."""
+"""The ledger as a log that anyone can check: checkpoints, proofs, witnesses, and all as a file."""
 
-from dataclasses import dataclass
+import logging
+from asyncio import IncompleteReadError
+from dataclasses import dataclass, field
 
 from aiohttp import web
 
 from tracker.sessions import Sessions
 from tracker.store.reader import Reader
+from tracker.witnesses import Cosigned, Witnesses
 from workunits.archive import frame, origin
-from workunits.checkpoints import Checkpoint, SignedCheckpoint
+from workunits.checkpoints import MAX_NOTE, Checkpoint, SignedCheckpoint
 from workunits.errors import MalformedError
 from workunits.merkle import MAX_SIZE
 from workunits.signing import Identity
 
 PAGE = 500
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -22,6 +26,7 @@ class Log:
     sessions: Sessions
     reader: Reader
     identity: Identity
+    witnesses: Witnesses = field(default_factory=Witnesses)
 
     def routes(self) -> list[web.RouteDef]:
         """Everything under ``/api/v1/ledger/``."""
@@ -30,6 +35,8 @@ class Log:
             web.get("/api/v1/ledger/export", self.export),
             web.get("/api/v1/ledger/inclusion", self.inclusion),
             web.get("/api/v1/ledger/consistency", self.consistency),
+            web.get("/api/v1/ledger/witnessed", self.witnessed),
+            web.post("/api/v1/ledger/cosignatures", self.cosign),
         ]
 
     async def checkpoint(self, _: web.Request) -> web.Response:
@@ -61,6 +68,32 @@ class Log:
         old, new = _number(request, "old"), _number(request, "new")
         proof = self.sessions.desk.book.tree.consistency(old, new)
         return web.json_response({"proof": [each.hex() for each in proof]})
+
+    async def witnessed(self, _: web.Request) -> web.Response:
+        """The checkpoints that witnesses cosigned, as notes; the newest of each witness."""
+        notes = [each.encode().decode() for each in self.witnesses.notes()]
+        return web.json_response({"notes": notes})
+
+    async def cosign(self, request: web.Request) -> web.Response:
+        """Take a checkpoint of this log that a witness cosigned (C2SP tlog-cosignature)."""
+        try:
+            raw = await request.content.readexactly(MAX_NOTE + 1)
+        except IncompleteReadError as whole:
+            raw = whole.partial
+        new = Cosigned.parse(raw, self.identity.key)
+        peer = new.witness in self.sessions.desk.peers
+        size = new.signed.checkpoint.size
+        if self.witnesses.take(new, self.sessions.wall(), peer=peer) and not self._ours(new):
+            log.error(
+                "this tracker's key signed a checkpoint of %d entries that are not in this ledger: "
+                "the database was restored, or the key is in use elsewhere",
+                size,
+            )
+        return web.json_response({"witness": new.witness.hex(), "size": size, "time": new.time})
+
+    def _ours(self, cosigned: Cosigned) -> bool:
+        tree, checkpoint = self.sessions.desk.book.tree, cosigned.signed.checkpoint
+        return checkpoint.size <= tree.size and tree.root(checkpoint.size) == checkpoint.root
 
     async def _signed(self) -> SignedCheckpoint:
         book, name = self.sessions.desk.book, origin(self.identity.key)

@@ -82,6 +82,17 @@ def document(version: str) -> dict[str, Any]:
                     _query("new", _INTEGER),
                 )
             },
+            "/api/v1/ledger/witnessed": {
+                "get": _get("Checkpoints that witnesses cosigned, the largest first", "Witnessed")
+            },
+            "/api/v1/ledger/cosignatures": {
+                "post": _post(
+                    "Take a checkpoint that a witness cosigned (C2SP tlog-cosignature)",
+                    "Cosignature",
+                    "200",
+                    "text/plain",
+                )
+            },
             "/api/v1/statements": {
                 "post": _post("Carry out a signed statement (grant, pay, cancel)", "Said", "200")
             },
@@ -131,8 +142,10 @@ def _bytes(summary: str, kind: str, *parameters: dict[str, Any]) -> dict[str, An
     return {"summary": summary, "parameters": list(parameters), "responses": answers}
 
 
-def _post(summary: str, name: str, status: str) -> dict[str, Any]:
-    body = {"required": True, "content": {"application/x-bencode": {"schema": _BINARY}}}
+def _post(
+    summary: str, name: str, status: str, kind: str = "application/x-bencode"
+) -> dict[str, Any]:
+    body = {"required": True, "content": {kind: {"schema": _BINARY}}}
     answers = _answers(status, _json_response(name, summary))
     return {"summary": summary, "requestBody": body, "responses": answers}
 
@@ -235,6 +248,8 @@ _SCHEMAS: dict[str, Any] = {
     ),
     "Ledger": _object(entries=_list(_schema("Entry"))),
     "Proof": _object(proof=_list(_HASH)),
+    "Witnessed": _object(notes=_list(_TEXT)),
+    "Cosignature": _object(witness=_HASH, size=_INTEGER, time=_INTEGER),
     "Said": _object(id=_HASH, repeated={"type": "boolean"}, result={"type": ["object", "null"]}),
     "Kept": _object(blob=_HASH, length=_INTEGER),
 }
