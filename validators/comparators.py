@@ -1,15 +1,21 @@
 """When two results count as the same. Pure functions over bytes that strangers sent."""
 
-import json
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from validators import arrays, documents, tables
+from validators.closeness import Tolerance
+from workunits.errors import MalformedError
 from workunits.results import Result
 from workunits.verification import Comparator, Comparison
 
-_PARSE_ERRORS = (ValueError, RecursionError)
+_FORMATS = {
+    ".json": documents.close,
+    ".csv": tables.csv_close,
+    ".tsv": tables.tsv_close,
+    ".npy": arrays.close,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +42,14 @@ def exact(one: Finding, other: Finding) -> bool:
 
 
 def numeric(one: Finding, other: Finding, rtol: float, atol: float) -> bool:
-    """The same ending and names, and numbers that are close everywhere.
+    """The same ending, exit status and output names, and numbers that are close everywhere.
 
-    ``.json`` outputs are compared as JSON: same structure, same order, numbers close. Other
-    outputs are compared as text: the same lines of the same cells (split at commas and white
-    space), where two cells that are both numbers need only be close. Close means
-    ``|a - b| <= max(rtol * max(|a|, |b|), atol)``; NaN is close to NaN, an infinity to itself.
+    The ending of an output's name, in lower or upper case, says how to read it: ``.json`` as
+    JSON, ``.csv`` and ``.tsv`` as a table, ``.npy`` as an array, anything else as lines of text.
+    Structure and order must be the same, and so must all that is not a number. Two numbers are
+    close if ``|a - b| <= max(rtol * max(|a|, |b|), atol)``; NaN is close to NaN, an infinity to
+    itself. Files that cannot be read agree only when their bytes are equal. ``docs/comparing.md``
+    has every rule. Symmetric and reflexive, not transitive.
     """
     if exact(one, other):
         return True
@@ -52,64 +60,18 @@ def numeric(one: Finding, other: Finding, rtol: float, atol: float) -> bool:
         return False
     if not len(left.outputs) == len(one.contents) == len(other.contents):
         return False
+    tolerance = Tolerance(rtol, atol)
     return all(
-        _file_close(output.name, a, b, rtol, atol)
+        a == b or _file_close(output.name, a, b, tolerance)
         for output, a, b in zip(left.outputs, one.contents, other.contents, strict=True)
     )
 
 
-def _file_close(name: str, one: bytes, other: bytes, rtol: float, atol: float) -> bool:
-    if one == other:
-        return True
+def _file_close(name: str, one: bytes, other: bytes, tolerance: Tolerance) -> bool:
+    lower = name.lower()
+    kinds = (close for ending, close in _FORMATS.items() if lower.endswith(ending))
+    close = next(kinds, tables.text_close)
     try:
-        left, right = one.decode(), other.decode()
-        if name.endswith(".json"):
-            return _json_close(json.loads(left), json.loads(right), rtol, atol)
-    except _PARSE_ERRORS:
+        return close(one, other, tolerance)
+    except MalformedError:
         return False
-    lines = left.splitlines(), right.splitlines()
-    return len(lines[0]) == len(lines[1]) and all(
-        _line_close(a, b, rtol, atol) for a, b in zip(*lines, strict=True)
-    )
-
-
-def _line_close(one: str, other: str, rtol: float, atol: float) -> bool:
-    left, right = (line.replace(",", " ").split() for line in (one, other))
-    return len(left) == len(right) and all(
-        a == b or _cell_close(a, b, rtol, atol) for a, b in zip(left, right, strict=True)
-    )
-
-
-def _cell_close(one: str, other: str, rtol: float, atol: float) -> bool:
-    try:
-        return _close(float(one), float(other), rtol, atol)
-    except ValueError:
-        return False
-
-
-def _json_close(one: object, other: object, rtol: float, atol: float) -> bool:
-    if isinstance(one, bool) or isinstance(other, bool) or one is None or isinstance(one, str):
-        return type(one) is type(other) and one == other
-    if isinstance(one, int | float) and isinstance(other, int | float):
-        return _close(one, other, rtol, atol)
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(
-            _json_close(a, b, rtol, atol) for a, b in zip(one, other, strict=True)
-        )
-    if isinstance(one, dict) and isinstance(other, dict):
-        return list(one) == list(other) and all(
-            _json_close(one[key], other[key], rtol, atol) for key in one
-        )
-    return False
-
-
-def _close(one: float, other: float, rtol: float, atol: float) -> bool:
-    if one == other:
-        return True
-    try:
-        one, other = float(one), float(other)
-    except OverflowError:  # integers beyond a double: equal or not, nothing in between
-        return False
-    if math.isnan(one) or math.isnan(other):
-        return math.isnan(one) and math.isnan(other)
-    return math.isclose(one, other, rel_tol=rtol, abs_tol=atol)

@@ -14,6 +14,8 @@ from workunits.results import Ending, Result
 from workunits.verification import Comparator
 
 RTOL, ATOL = 1e-6, 1e-9
+_HEADER = b"{'descr': '<f8', 'fortran_order': False, 'shape': (1,), }\n"
+ARRAY = b"\x93NUMPY\x01\x00" + len(_HEADER).to_bytes(2, "little") + _HEADER
 numbers = st.integers(-(10**30), 10**30) | st.floats()
 documents = st.recursive(
     st.none() | st.booleans() | numbers | st.text(max_size=3),
@@ -62,7 +64,11 @@ def test_json_comparison_is_symmetric_and_reflexive(one: Any, other: Any) -> Non
     assert same(one, one)
 
 
-@given(st.binary(max_size=40), st.binary(max_size=40), st.sampled_from(["a.json", "a.csv"]))
+@given(
+    st.binary(max_size=40),
+    st.binary(max_size=40),
+    st.sampled_from(["a.json", "a.csv", "a.tsv", "a.npy", "a.txt"]),
+)
 def test_any_bytes_compare_symmetrically_and_never_raise(
     one: bytes, other: bytes, name: str
 ) -> None:
@@ -151,6 +157,34 @@ def test_text_is_compared_line_by_line_and_cell_by_cell() -> None:
 
 def test_what_is_not_text_must_be_equal() -> None:
     assert not numeric(finding(b"\xff1"), finding(b"\xff1.0"), RTOL, ATOL)
+
+
+@pytest.mark.parametrize(
+    ("name", "one", "other"),
+    [
+        ("a.json", b"[1.0]", b"[1]"),
+        ("A.JSON", b"[1.0]", b"[1]"),
+        ("a.csv", b'"a",1.0', b"a,1"),
+        ("a.tsv", b'"a"\t1.0', b"a\t1"),
+        ("a.npy", ARRAY.replace(b"<", b">") + bytes(8), ARRAY + bytes(8)),
+        ("json", b"a 1.0", b"a 1"),
+    ],
+)
+def test_the_name_says_how_a_file_is_read(name: str, one: bytes, other: bytes) -> None:
+    assert numeric(finding(one, name=name), finding(other, name=name), RTOL, ATOL)
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.csv", "a.tsv", "a.npy", "a.txt"])
+def test_a_file_that_cannot_be_read_agrees_with_equal_bytes_alone(name: str) -> None:
+    one, other = finding(b'"\xff', name=name), finding(b'"\xff ', name=name)
+    assert numeric(one, one, RTOL, ATOL)
+    assert not numeric(one, other, RTOL, ATOL)
+
+
+def test_closeness_is_not_transitive() -> None:
+    assert close("1.0", "1.5", rtol=0, atol=0.5)
+    assert close("1.5", "2.0", rtol=0, atol=0.5)
+    assert not close("1.0", "2.0", rtol=0, atol=0.5)
 
 
 def test_the_ending_the_status_and_the_names_must_be_equal() -> None:
