@@ -108,6 +108,14 @@ class JsonFields:
         group = JsonFields.of(value, f"{self._what}: {key}")
         return {name: group.text(name, limit=limit) for name in value}
 
+    def integers(self, key: str, count: int) -> dict[str, int]:
+        """An object of at most ``count`` integers, 0 or more."""
+        value = self._get(key, None)
+        if not isinstance(value, dict) or len(value) > count:
+            raise self._wrong(key, f"an object of at most {count} integers")
+        group = JsonFields.of(value, f"{self._what}: {key}")
+        return {name: group.integer(name) for name in value}
+
     def _get(self, key: str, default: Any) -> Any:
         value = self._items.get(key)
         if value is None and default is None:

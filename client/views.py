@@ -9,10 +9,11 @@ from typing import Self
 from client.json_fields import JsonFields
 from workunits.errors import MalformedError
 from workunits.ids import BlobRef, JobId, PeerKey
-from workunits.manifest import MAX_OUTPUTS
+from workunits.manifest import MAX_OUTPUTS, NO_DEMANDS
 from workunits.names import file_name, parameter_name
 from workunits.parameters import MAX_AXES, MAX_VALUE_BYTES, NamedBlob
 from workunits.results import Ending
+from workunits.verification import MAX_SETTINGS, Demands
 
 MAX_PAGE = 10_000
 MAX_PEERS_OF_UNIT = 100
@@ -54,6 +55,34 @@ class Escrow:
 
 
 @dataclass(frozen=True, slots=True)
+class DemandsView:
+    """What a job asks of verification beyond its policy; ``ringers``: some answers are known."""
+
+    settings: dict[str, int]
+    same_platform: bool
+    reputation: int
+    ringers: bool
+
+    @classmethod
+    def of(cls, demands: Demands) -> Self:
+        """What a manifest demands."""
+        settings = dict(demands.settings)
+        return cls(settings, demands.same_platform, demands.reputation, bool(demands.ringers))
+
+    @classmethod
+    def read(cls, fields: JsonFields) -> Self:
+        settings = fields.integers("settings", MAX_SETTINGS)
+        for name in settings:
+            parameter_name(name, "setting")
+        return cls(
+            settings,
+            fields.flag("same_platform"),
+            fields.integer("reputation"),
+            fields.flag("ringers"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class JobView:
     """A job as the tracker sees it. ``created`` is Unix seconds, ``price`` credits."""
 
@@ -62,6 +91,7 @@ class JobView:
     submitter: PeerKey
     policy: str
     comparator: str
+    demands: DemandsView
     price: int
     units: int
     counts: Counts
@@ -88,6 +118,9 @@ class JobView:
             submitter=PeerKey(fields.octets("submitter", 32)),
             policy=fields.text("policy", limit=20),
             comparator=fields.text("comparator", limit=20),
+            demands=DemandsView.read(fields.group("demands"))
+            if fields.has("demands")
+            else DemandsView.of(NO_DEMANDS),
             price=fields.integer("price"),
             units=fields.integer("units"),
             counts=Counts.read(fields.group("counts")),

@@ -1,6 +1,7 @@
 """Reading one table of a job file: every mistake is noted with its line, none ends the reading."""
 
 import difflib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -114,7 +115,48 @@ class Table:
 
     def number(self, key: str, default: float) -> float:
         """Take a float or an integer."""
-        return float(self._typed(key, self.take(key, default), (int, float), "a number", default))
+        value = self._typed(key, self.take(key, default), (int, float), "a number", default)
+        try:
+            return float(value)
+        except OverflowError:
+            self.wrong(key, "is too large")
+            return default
+
+    def flag(self, key: str, default: bool) -> bool:
+        """Take a boolean."""
+        value = self.take(key, default)
+        if not isinstance(value, bool):
+            self.wrong(key, "must be true or false")
+            return default
+        return value
+
+    def quantity(
+        self,
+        key: str,
+        default: int,
+        low: int,
+        high: int,
+        parse: Callable[[str], int],
+        show: Callable[[int], str],
+    ) -> int:
+        """Take a whole number in ``[low, high]``, or a string that ``parse`` makes one of.
+
+        ``parse`` raises ``ValueError`` that says what is accepted.
+        """
+        value = self.take(key, default)
+        if isinstance(value, str):
+            try:
+                value = parse(value)
+            except ValueError as error:
+                self.notes.add((*self.path, key), f"{self._name(key)}: {error}")
+                return default
+        if type(value) is not int:
+            self.wrong(key, "must be a whole number, or a string such as '90s' or '512MiB'")
+            return default
+        if not low <= value <= high:
+            self.wrong(key, f"must be from {show(low)} to {show(high)}, and is {show(value)}")
+            return default
+        return value
 
     def texts(self, key: str, default: list[str] = REQUIRED) -> list[str]:
         """Take a list of strings."""

@@ -25,6 +25,12 @@ JOB = {
     "submitter": "cd" * 32,
     "policy": "pair",
     "comparator": "exact",
+    "demands": {
+        "settings": {"audit": 150},
+        "same_platform": False,
+        "reputation": 3,
+        "ringers": True,
+    },
     "price": 1,
     "units": 3,
     "counts": {"accepted": 1, "open": 2},

@@ -22,9 +22,10 @@ from tracker.work.state import Job
 from workunits.canonical import encode
 from workunits.errors import MalformedError, RefusedError
 from workunits.ids import JobId, PeerKey, parse_hash
-from workunits.manifest import MAX_MANIFEST, Manifest, SignedManifest
+from workunits.manifest import Manifest
 from workunits.metainfo import hash_stream
 from workunits.statements import MAX_AGE, MAX_STATEMENT, Cancel, Grant, Pay, Statement, Upload
+from workunits.submission import MAX_SUBMISSION, Submission
 
 MAX_PAGE = 1000
 WATCH_SECONDS = 0.25
@@ -105,7 +106,8 @@ class Api:
 
     async def submit(self, request: web.Request) -> web.Response:
         """Take a signed manifest; the answer means that it is on disk."""
-        signed = SignedManifest.parse(await _body(request, MAX_MANIFEST + 200))
+        submission = Submission.parse(await _body(request, MAX_SUBMISSION))
+        signed = submission.signed  # `submission.ringers` goes to the desk beside it
         await self.sessions.durable()  # a job that has just ended reads as over, not as active
         over = await self.reader.job(signed.id)
         if over is None or signed.id in self.sessions.desk.jobs:

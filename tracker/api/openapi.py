@@ -30,7 +30,7 @@ def document(version: str) -> dict[str, Any]:
                     _query("after", {"type": "number"}),
                     _LIMIT,
                 ),
-                "post": _post("Submit a signed manifest", "Job", "201"),
+                "post": _post("Submit a signed manifest, with its ringers", "Job", "201"),
             },
             "/api/v1/jobs/{job}": {"get": _get("One job", "Job", _JOB)},
             "/api/v1/jobs/{job}/manifest": {
@@ -197,6 +197,12 @@ _SCHEMAS: dict[str, Any] = {
         created={"type": "number"},
         policy=_TEXT,
         comparator=_TEXT,
+        demands=_object(
+            settings={"type": "object", "additionalProperties": _INTEGER},
+            same_platform={"type": "boolean"},
+            reputation=_INTEGER,
+            ringers={"type": "boolean"},
+        ),
         price=_INTEGER,
         units=_INTEGER,
         counts=_object(

@@ -12,6 +12,7 @@ from workunits.entries import MAX_ENTRY, MINT
 from workunits.ids import JobId, PeerKey
 from workunits.manifest import Manifest
 from workunits.results import Result
+from workunits.verification import Demands
 
 Json: TypeAlias = dict[str, Any]
 
@@ -46,6 +47,7 @@ def job_row(row: JobRow, manifest: Manifest | None = None) -> Json:
         "created": row.created,
         "policy": manifest.policy.value,
         "comparator": manifest.comparator.kind.value,
+        "demands": _demands(manifest.demands),
         "price": manifest.price,
         "units": row.units,
         "counts": {
@@ -133,6 +135,15 @@ def entry_row(row: EntryRow) -> Json:
         "entry": row.entry.hex(),
         "type": _text(value[b"t"]),
         "moves": [_move(move) for move in _items(value[b"moves"])],
+    }
+
+
+def _demands(demands: Demands) -> Json:
+    return {
+        "settings": dict(demands.settings),
+        "same_platform": demands.same_platform,
+        "reputation": demands.reputation,
+        "ringers": bool(demands.ringers),
     }
 
 

@@ -15,11 +15,12 @@ from tests.tracker.work.world import SUBMITTER, manifest, outcome
 from tracker.blobs import MAX_BLOB, WebSeed
 from workunits.errors import LimitError
 from workunits.ids import JobId, PeerKey
-from workunits.manifest import MAX_MANIFEST, SignedManifest
+from workunits.manifest import SignedManifest
 from workunits.merkle import EMPTY_ROOT, leaf_hash
 from workunits.metainfo import hash_stream, parse_info
 from workunits.results import Result
 from workunits.statements import MAX_AGE, MAX_STATEMENT, Cancel, Grant, Pay, Statement, Upload
+from workunits.submission import MAX_SUBMISSION
 from workunits.verification import Policy
 
 DATA = b"some data to share\n" * 1000
@@ -107,7 +108,7 @@ async def test_a_job_that_the_account_cannot_pay_is_refused_with_a_hint(tmp_path
     [
         (b"", 400, "malformed"),
         (b"nonsense", 400, "malformed"),
-        (b"x" * (MAX_MANIFEST + 1000), 413, "limit"),
+        (b"x" * (MAX_SUBMISSION + 1000), 413, "limit"),
         (SignedManifest.sign(manifest(), SUBMITTER).encode()[:-1], 400, "malformed"),
         (SignedManifest.sign(manifest(), SUBMITTER).encode()[:-2] + b"?e", 403, "signature"),
     ],
