@@ -54,6 +54,8 @@ async def status(call: Invocation, job: str) -> None:
 
     JOB is a job id or its first digits.
     """
+    from client.jobs.verification import describe
+
     async with call.tracker() as tracker:
         view = await tracker.find_job(job)
         failed = []
@@ -74,7 +76,7 @@ async def status(call: Invocation, job: str) -> None:
             "state": f"{view.state}{f' ({view.reason})' if view.reason else ''}",
             "submitter": view.submitter.hex(),
             "created": terminal.date(view.created),
-            "checking": f"{view.policy}, {view.comparator}",
+            "checking": describe(view.policy, view.comparator, view.demands),
             "units": view.units,
             "": ", ".join(f"{count:,} {name}" for name, count in parts.items() if count),
             "executions": f"{view.executions:,}, {view.wrong:,} wrong",

@@ -2,6 +2,7 @@
 
 import shlex
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,8 @@ async def submit(call: Invocation, job: Path, dry_run: bool, watch: bool) -> Non
     from client.jobs.submission import publish
 
     draft = jobfile.load(job, call.runtime_image)
+    for doubt in draft.doubts:
+        call.note(f"warning: {doubt}")
     if dry_run:
         _preview(call, draft)
         return
@@ -90,7 +93,11 @@ def _next_steps(call: Invocation, job: Path, id_: JobId, left: list[Path]) -> No
 
 
 def _preview(call: Invocation, draft: "Draft") -> None:
+    from client.jobs.verification import describe
+    from client.views import DemandsView
+
     manifest = draft.body
+    demands = replace(DemandsView.of(manifest.demands), ringers=bool(draft.answers))
     first = [manifest.unit(JobId(bytes(32)), at) for at in range(min(PREVIEW, manifest.units))]
     if call.json:
         terminal.show_json(
@@ -102,6 +109,9 @@ def _preview(call: Invocation, draft: "Draft") -> None:
                 "escrow": manifest.escrow,
                 "policy": manifest.policy,
                 "comparator": manifest.comparator,
+                "demands": demands,
+                "ringers": len(draft.answers),
+                "warnings": draft.doubts,
                 "image": manifest.program.image,
                 "limits": manifest.limits,
                 "outputs": manifest.outputs,
@@ -129,7 +139,7 @@ def _preview(call: Invocation, draft: "Draft") -> None:
             "units": manifest.units,
             "cost": f"{plural(manifest.units, 'unit')} x {plural(manifest.price, 'credit')} x "
             f"{plural(manifest.executions, 'execution')} = {plural(manifest.escrow, 'credit')}",
-            "checking": f"{manifest.policy.value}, {manifest.comparator.kind.value}",
+            "checking": describe(manifest.policy, manifest.comparator.kind, demands),
             "limits": f"{format_seconds(limits.cpu_seconds)} of CPU, "
             f"{format_seconds(limits.wall_seconds)}, {format_size(limits.memory_bytes)} of memory, "
             f"{format_size(limits.output_bytes)} of output",

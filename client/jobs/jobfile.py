@@ -30,40 +30,46 @@
     output = "256KiB"
 
     [verification]
-    policy = "pair"                  # or "trusted"
-    comparator = "exact"             # or "numeric", with rtol and atol
+    policy = "economy"               # or "strict", "pair", "trusted"
+    comparator = "exact"             # or "numeric", with rtol and atol, or "program"
     rtol = 1e-9
     atol = 0.0
+    command = ["python3", "same.py", "{a}", "{b}"]     # for "program": folders of two results
+    same-platform = true             # all executions of a unit on one class of machines
+    reputation = 20                  # verified units of this kind of work that a peer must have
+    ringers = "known"                # known/<index>/<output>: answers that you know already
+
+    [verification.settings]          # numbers that replace the policy's
+    audit = 0.15
 
 Reading is strict. Every mistake is found in one go, with file, line and what to do about it. The
 long form of this page is ``docs/jobs.md``.
 """
 
 import dataclasses
-import math
 import re
-import shlex
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
+from client.jobs.command import check_word, read_command
 from client.jobs.files import JobFiles
 from client.jobs.parameters import SpelledFloat, read_sweep
 from client.jobs.quantities import format_seconds, format_size, parse_seconds, parse_size
-from client.jobs.table import REQUIRED, JobFileError, Mistake, Notes, Table
+from client.jobs.ringers import KnownAnswers, doubts
+from client.jobs.table import JobFileError, Mistake, Notes, Table
 from client.jobs.toml_lines import KeyPath, error_line, key_lines
+from client.jobs.verification import read_verification
 from workunits.errors import MalformedError, UnavailableError
-from workunits.ids import BlobRef, PeerKey
+from workunits.ids import HASH_SIZE, BlobRef, PeerKey
 from workunits.manifest import (
     MAX_COMMAND,
     MAX_CPU_SECONDS,
     MAX_FILES,
     MAX_MANIFEST,
     MAX_MEMORY,
-    MAX_NUMERIC_OUTPUT,
     MAX_OUTPUT_BYTES,
     MAX_OUTPUTS,
     MAX_PRICE,
@@ -72,10 +78,13 @@ from workunits.manifest import (
     Limits,
     Manifest,
     Program,
+    SignedManifest,
 )
-from workunits.names import file_name, placeholders, plain_text
+from workunits.names import file_name
 from workunits.parameters import Files, NamedBlob, Sweep
-from workunits.verification import MAX_ARGUMENT, Comparator, Comparison, Policy
+from workunits.ringers import Answer, Ringers
+from workunits.signing import Identity
+from workunits.submission import Submission
 
 FILE_NAMES = ("JOB.toml", "job.toml")
 RUNTIME = "runtime"
@@ -87,6 +96,11 @@ _IMAGE = re.compile(r"sha256:[0-9a-f]{64}")
 _MISPLACED = {
     "policy": "It belongs into the table [verification].",
     "comparator": "It belongs into the table [verification].",
+    "rtol": "It belongs into the table [verification].",
+    "atol": "It belongs into the table [verification].",
+    "ringers": "It belongs into the table [verification].",
+    "reputation": "It belongs into the table [verification].",
+    "same-platform": "It belongs into the table [verification].",
     "command": "It belongs into the table [program].",
     "image": "It belongs into the table [program].",
     "files": "It belongs into the table [program].",
@@ -97,7 +111,6 @@ _MISPLACED = {
     "cpu": "It belongs into the table [limits].",
     "wall": "It belongs into the table [limits].",
 }
-_Choice = TypeVar("_Choice", bound=StrEnum)
 
 ImageLookup = Callable[[], str]
 """Gives the content hash of the local runtime image; raises ``UnavailableError`` without one."""
@@ -105,15 +118,29 @@ ImageLookup = Callable[[], str]
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A correct job file: all of a manifest but its submitter, and where the blobs' bytes are."""
+    """A correct job file: all of a manifest but its submitter, where the blobs' bytes are, and the
+    answers that are known."""
 
     path: Path
     body: Manifest
     files: Mapping[BlobRef, Path]
+    answers: tuple[Answer, ...] = ()
 
-    def manifest(self, submitter: PeerKey, nonce: bytes) -> Manifest:
-        """The manifest to sign. ``nonce`` (16 bytes) tells two submissions of one file apart."""
-        return dataclasses.replace(self.body, submitter=submitter, nonce=nonce)
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What is allowed and yet hardly meant."""
+        return doubts(len(self.answers), self.body.units)
+
+    def submission(self, identity: Identity, nonce: bytes, salt: bytes) -> Submission:
+        """Sign the job. ``nonce`` (16 bytes) tells two submissions of one file apart, ``salt``
+        (32 bytes) hides which answers are known; both must be random."""
+        manifest = dataclasses.replace(self.body, submitter=identity.key, nonce=nonce)
+        if not self.answers:
+            return Submission(SignedManifest.sign(manifest, identity))
+        ringers = Ringers(salt, self.answers)
+        demands = dataclasses.replace(manifest.demands, ringers=ringers.hash)
+        manifest = dataclasses.replace(manifest, demands=demands)
+        return Submission(SignedManifest.sign(manifest, identity), ringers)
 
 
 def find(path: Path) -> Path:
@@ -146,9 +173,9 @@ def load(path: Path, runtime_image: ImageLookup) -> Draft:
         raise JobFileError(path, (Mistake(path, 1, "nested too deeply"),)) from None
     notes = Notes(path, key_lines(text))
     files = JobFiles(path.parent, notes)
-    body = _Reader(notes, files, runtime_image).read(document)
+    body, answers = _Reader(notes, files, runtime_image).read(document)
     notes.check()
-    return Draft(path, body, files.found)
+    return Draft(path, body, files.found, answers)
 
 
 def _read_text(path: Path) -> str:
@@ -169,7 +196,7 @@ class _Reader:
         self._files = files
         self._runtime_image = runtime_image
 
-    def read(self, document: dict[str, Any]) -> Manifest:
+    def read(self, document: dict[str, Any]) -> tuple[Manifest, tuple[Answer, ...]]:
         top = Table(document, (), self._notes)
         name = top.text("name", hint='Give the job a name: name = "sweep".')
         if "name" in document and (not name.isprintable() or not 1 <= len(name.encode()) <= 100):
@@ -182,19 +209,28 @@ class _Reader:
         program = self._program(table, stdout, sweep)
         inputs = self._inputs(top.table("inputs", optional=True), sweep)
         limits = self._limits(top.table("limits", optional=True))
-        policy, comparator = self._verification(top.table("verification", optional=True), limits)
+        checks = top.table("verification", optional=True)
+        policy, comparator, demands, ringers = read_verification(checks, limits)
         top.end(_MISPLACED)
         manifest = Manifest(
             _NO_KEY, name, program, sweep, inputs, outputs, limits, price, policy, comparator,
-            bytes(NONCE_SIZE),
+            bytes(NONCE_SIZE), demands,
         )  # fmt: skip
+        answers: tuple[Answer, ...] = ()
+        if not self._notes and ringers:
+            # After the rest, because it is the units and outputs that the answers must fit.
+            folder = self._notes.file.parent / ringers
+            answers = KnownAnswers(
+                folder, (*checks.path, "ringers"), self._notes,
+                outputs, manifest.units, limits.output_bytes,
+            ).read()  # fmt: skip
         if not self._notes and program.image == RUNTIME:
             # Last, because an image that is not there may be built now.
             program = dataclasses.replace(program, image=self._look_up_image())
             manifest = dataclasses.replace(manifest, program=program)
         if not self._notes:
             self._last_check(manifest)
-        return manifest
+        return manifest, answers
 
     def _look_up_image(self) -> str:
         try:
@@ -207,7 +243,7 @@ class _Reader:
         """Ask the manifest's own rules, which know no lines, so that nothing slips through."""
         for problem in manifest.problems():
             self._notes.add_error((), problem)
-        if (size := len(manifest.encode())) > MAX_MANIFEST:
+        if (size := len(manifest.encode()) + HASH_SIZE) > MAX_MANIFEST:
             self._notes.add(
                 ("parameters",),
                 f"the job takes {format_size(size)}, more than {format_size(MAX_MANIFEST)}",
@@ -231,9 +267,12 @@ class _Reader:
         return tuple(outputs)
 
     def _program(self, table: Table, stdout: str, sweep: Sweep) -> Program:
-        command = self._command(table)
+        example = 'For example: command = ["python3", "run.py", "{x}"].'
+        command = read_command(table, MAX_COMMAND, example)
+        known = [axis.name for axis in sweep.axes]
+        hint = f"Parameters are: {', '.join(known)}." if known else "Add it to [parameters]."
         for at, word in enumerate(command):
-            self._check_word(word, (*table.path, "command", at), sweep)
+            check_word(self._notes, word, (*table.path, "command", at), known, hint)
         files: list[NamedBlob] = []
         for at, relative in enumerate(table.texts("files", [])):
             key = (*table.path, "files", at)
@@ -247,47 +286,6 @@ class _Reader:
         image = self._image(table)
         table.end(_MISPLACED)
         return Program(image, tuple(command), tuple(files), stdout)
-
-    def _command(self, table: Table) -> list[str]:
-        value = table.take("command", hint='For example: command = ["python3", "run.py", "{x}"].')
-        words: list[str] = []
-        if isinstance(value, str):
-            try:
-                words = shlex.split(value)
-            except ValueError as error:
-                table.wrong("command", f"cannot be split: {error}".lower())
-                return []
-        elif isinstance(value, list):
-            for at, word in enumerate(value):
-                if isinstance(word, str):
-                    words.append(word)
-                else:
-                    self._notes.add((*table.path, "command", at), "a command holds strings only")
-        elif value is not REQUIRED:
-            table.wrong("command", "must be a list of strings or one string")
-            return []
-        if value is not REQUIRED and not any(words[:1]):
-            table.wrong("command", "is empty")
-        if len(words) > MAX_COMMAND:
-            table.wrong("command", f"has {len(words)} words, more than {MAX_COMMAND}")
-        return words
-
-    def _check_word(self, word: str, key: KeyPath, sweep: Sweep) -> None:
-        known = [axis.name for axis in sweep.axes]
-        try:
-            plain_text(word, "the command")
-            unknown = [name for name in placeholders(word) if name not in known]
-        except MalformedError as error:
-            self._notes.add_error(key, error)
-            return
-        for name in unknown:
-            self._notes.add(
-                key,
-                f"the command uses {{{name}}}, which is not a parameter",
-                f"Parameters are: {', '.join(known)}." if known else "Add it to [parameters].",
-            )
-        if len(word.encode()) > MAX_ARGUMENT:
-            self._notes.add(key, f"a word of the command is over {MAX_ARGUMENT:,} bytes")
 
     def _image(self, table: Table) -> str:
         image = table.text("image", RUNTIME)
@@ -322,81 +320,25 @@ class _Reader:
         return tuple(inputs)
 
     def _limits(self, table: Table) -> Limits:
-        cpu = _quantity(table, "cpu", 60, 1, MAX_CPU_SECONDS, parse_seconds)
+        cpu = table.quantity("cpu", 60, 1, MAX_CPU_SECONDS, parse_seconds, format_seconds)
         wall = min(3 * cpu, MAX_CPU_SECONDS)
         limits = Limits(
             cpu_seconds=cpu,
-            wall_seconds=_quantity(table, "wall", wall, 1, MAX_CPU_SECONDS, parse_seconds),
-            memory_bytes=_quantity(
-                table, "memory", 256 << 20, MIN_MEMORY, MAX_MEMORY, parse_size, format_size
+            wall_seconds=table.quantity(
+                "wall", wall, 1, MAX_CPU_SECONDS, parse_seconds, format_seconds
             ),
-            output_bytes=_quantity(
-                table, "output", 256 << 10, 1, MAX_OUTPUT_BYTES, parse_size, format_size
+            memory_bytes=table.quantity(
+                "memory", 256 << 20, MIN_MEMORY, MAX_MEMORY, parse_size, format_size
+            ),
+            output_bytes=table.quantity(
+                "output", 256 << 10, 1, MAX_OUTPUT_BYTES, parse_size, format_size
             ),
         )
         table.end()
         return limits
-
-    def _verification(self, table: Table, limits: Limits) -> tuple[Policy, Comparator]:
-        policy = _choice(table, "policy", Policy.PAIR)
-        kind = _choice(table, "comparator", Comparison.EXACT)
-        tolerances = {}
-        for key in ("rtol", "atol"):
-            if key in table and kind is not Comparison.NUMERIC:
-                table.wrong(key, 'is for comparator = "numeric"')
-            value = table.number(key, 0.0)
-            if not (math.isfinite(value) and 0 <= value < 1e300):
-                table.wrong(key, "must be a finite number, 0 or more")
-                value = 0.0
-            tolerances[key] = value
-        if kind is Comparison.NUMERIC and limits.output_bytes > MAX_NUMERIC_OUTPUT:
-            self._notes.add(
-                ("limits", "output"),
-                f"numeric comparison allows at most {format_size(MAX_NUMERIC_OUTPUT)} of output",
-                "Lower limits.output, or compare exactly.",
-            )
-        table.end()
-        if kind is not Comparison.NUMERIC:
-            return policy, Comparator(kind)
-        return policy, Comparator(kind, tolerances["rtol"], tolerances["atol"])
 
     def _check_name(self, name: str, what: str, key: KeyPath) -> None:
         try:
             file_name(name, what)
         except MalformedError as error:
             self._notes.add_error(key, error)
-
-
-def _quantity(
-    table: Table,
-    key: str,
-    default: int,
-    low: int,
-    high: int,
-    parse: Callable[[str], int],
-    show: Callable[[int], str] = format_seconds,
-) -> int:
-    value = table.take(key, default)
-    if isinstance(value, str):
-        try:
-            value = parse(value)
-        except ValueError as error:
-            table.notes.add((*table.path, key), f"limits.{key}: {error}")
-            return default
-    if type(value) is not int:
-        table.wrong(key, "must be a whole number, or a string such as '90s' or '512MiB'")
-        return default
-    if not low <= value <= high:
-        table.wrong(key, f"must be from {show(low)} to {show(high)}, and is {show(value)}")
-        return default
-    return value
-
-
-def _choice(table: Table, key: str, default: _Choice) -> _Choice:
-    text = table.text(key, default.value)
-    try:
-        return type(default)(text)
-    except ValueError:
-        known = " or ".join(f'"{member.value}"' for member in type(default))
-        table.wrong(key, f"must be {known}, and is {text[:40]!r}")
-        return default

@@ -7,7 +7,8 @@ from pathlib import Path
 from client.jobs.jobfile import Draft
 from client.tracker_api import TrackerApi, TrackerError, now
 from client.views import JobView
-from workunits.manifest import NONCE_SIZE, SignedManifest
+from workunits.manifest import NONCE_SIZE
+from workunits.ringers import SALT_SIZE
 from workunits.signing import Identity
 from workunits.statements import Statement, Upload
 
@@ -22,10 +23,10 @@ async def publish(
 
     Files go first, so that the first volunteer finds them.
     """
-    manifest = draft.manifest(identity.key, secrets.token_bytes(NONCE_SIZE))
-    signed = SignedManifest.sign(manifest, identity)
+    nonce, salt = secrets.token_bytes(NONCE_SIZE), secrets.token_bytes(SALT_SIZE)
+    submission = draft.submission(identity, nonce, salt)
     left = await hand_over(tracker, draft, identity, say)
-    return await tracker.submit(signed), left
+    return await tracker.submit(submission), left
 
 
 async def hand_over(

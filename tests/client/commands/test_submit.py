@@ -60,6 +60,26 @@ def test_a_submitted_job_is_listed_shown_and_cancelled(rich_shell: Shell) -> Non
     assert rich_shell.run("watch", job[:10]).status == 1
 
 
+def test_demands_and_known_answers_are_shown_and_few_of_them_warned_of(rich_shell: Shell) -> None:
+    checks = 'reputation = 2\nringers = "known"\n[verification.settings]\naudit = 0.15\n'
+    job_file = rich_shell.job_file(SQUARES.replace('"trusted"', '"economy"') + checks)
+    for index in (0, 2):
+        answer = job_file.parent / "known" / str(index) / "out"
+        answer.parent.mkdir(parents=True)
+        answer.write_text(f"{index}")
+    preview = rich_shell.good("submit", job_file, "--dry-run", "--json").json
+    assert preview["ringers"] == 2
+    assert len(preview["warnings"]) == 2
+    said = rich_shell.good("submit", job_file)
+    assert "warning: only 2 known answers" in said.err
+    assert "warning: 2 answers of 3 units known, more than half" in said.err
+    job = rich_shell.good("jobs", "--mine", "--json").json[0]
+    assert job["demands"] == preview["demands"]
+    line = "economy, exact, audit 0.15, reputation 2, known answers"
+    assert line in rich_shell.good("submit", job_file, "--dry-run").out
+    assert line in rich_shell.good("status", job["id"]).out
+
+
 def test_the_tracker_gets_the_small_files_of_a_job(rich_shell: Shell) -> None:
     from urllib.request import urlopen
 

@@ -10,12 +10,15 @@ from hypothesis import strategies as st
 from client.jobs.jobfile import Draft, load
 from client.jobs.table import JobFileError, Mistake
 from workunits.errors import UnavailableError
-from workunits.ids import JobId, PeerKey
-from workunits.manifest import Limits, Manifest
+from workunits.ids import JobId
+from workunits.manifest import Limits
 from workunits.metainfo import hash_stream
 from workunits.parameters import Combine
-from workunits.verification import Comparator, Comparison, Policy
+from workunits.signing import Identity
+from workunits.submission import Submission
+from workunits.verification import Comparator, Comparison, Demands, Policy
 
+AUTHOR = Identity.from_seed(b"a" * 32)
 IMAGE = "sha256:" + "ab" * 32
 SMALL = """\
 name = "small"
@@ -58,11 +61,13 @@ def only_mistake(home: Path, text: str) -> Mistake:
 
 def test_a_small_file_gives_a_manifest_with_defaults(home: Path) -> None:
     draft = read(home, SMALL)
-    manifest = draft.manifest(PeerKey(b"k" * 32), b"n" * 16)
-    assert Manifest.parse(manifest.encode()) == manifest
-    assert (manifest.submitter, manifest.nonce) == (b"k" * 32, b"n" * 16)
-    assert (manifest.price, manifest.policy) == (1, Policy.PAIR)
-    assert manifest.comparator == Comparator()
+    submission = draft.submission(AUTHOR, b"n" * 16, b"s" * 32)
+    assert Submission.parse(submission.encode()) == submission
+    assert submission.ringers is None
+    manifest = submission.signed.manifest
+    assert (manifest.submitter, manifest.nonce) == (AUTHOR.key, b"n" * 16)
+    assert (manifest.price, manifest.policy) == (1, Policy.ECONOMY)
+    assert (manifest.comparator, manifest.demands) == (Comparator(), Demands())
     assert manifest.program.image == IMAGE
     assert manifest.outputs == ("out.json",)
     assert manifest.limits == Limits(60, 180, 256 << 20, 256 << 10)
@@ -282,12 +287,15 @@ def test_bytes_that_are_not_text_are_refused(home: Path) -> None:
 
 SPELLED = """ "" | "run.py" | "a\\u0000b" | 1 | -1 | 0.5 | nan | true | [] | {} | ["{x}"] | "pair"
     | [[1]] | { range = [1, 2] } | { files = "/*" } | 1979-05-27 | "\\"{" | { files = "" }
-    | { lines = "" } | { files = "**/../*" } | 10_000_000_000_000"""
+    | { lines = "" } | { files = "**/../*" } | 10_000_000_000_000 | "program" | "data"
+    | { audit = 0.5 } | ["x", "{a}{b}"] | { lead = 2, batch = "b" }"""
 
 KEYS = """name price outputs program parameters inputs limits verification program.command
     program.files program.image program.stdout parameters.x parameters.rows parameters.combine
     limits.cpu limits.memory inputs.a verification.rtol verification.policy
-    verification.comparator "\\u0000" """
+    verification.comparator verification.command verification.settings verification.ringers
+    verification.same-platform verification.reputation verification.settings.audit
+    verification.settings.lead verification.settings.final_after "\\u0000" """
 LEAVES = st.sampled_from(SPELLED.split("|"))
 NAMES = st.sampled_from(KEYS.split())
 
