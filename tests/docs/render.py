@@ -32,7 +32,9 @@ import workunits.manifest
 import workunits.metainfo
 import workunits.parameters
 import workunits.results
+import workunits.ringers
 import workunits.statements
+import workunits.submission
 import workunits.wire.compare
 import workunits.wire.signalling
 import workunits.wire.work
@@ -41,6 +43,7 @@ from sandbox.profile import Share, container, host_config, seccomp
 from sandbox.runner import Limits
 from tests.docs.pages import ROOT, page
 from tests.docs.vectors import vectors
+from validators.settings import BOUNDS, RATES, SETTINGS
 from workunits.verification import Policy
 
 _PART = re.compile(r"(<!-- rendered ([\w-]+) -->\n).*?(<!-- end \2 -->)", re.DOTALL)
@@ -105,6 +108,19 @@ def policies() -> str:
     return "\n".join([*head, *rows])
 
 
+def settings() -> str:
+    """What every policy sets, and how far a job may change it; numbers as a job file has them."""
+    rows = []
+    for name, bounds in BOUNDS.items():
+        unit = 1000 if name in RATES else 1
+        values = [getattr(SETTINGS[policy], name) for policy in Policy]
+        cells = [f"{value / unit:g}" if unit > 1 else f"{value:,}" for value in (*values, *bounds)]
+        rows.append(f"| `{name}` | {' | '.join(cells)} |")
+    policies = " | ".join(f"`{policy.value}`" for policy in Policy)
+    head = [f"| setting | {policies} | from | to |", "|---|" + "---|" * (len(Policy) + 2)]
+    return "\n".join([*head, *rows])
+
+
 def profile() -> str:
     """The container of a unit with 256 MiB of memory and 1 MiB of output."""
     limits = Limits(60, 180, 256 << 20, 1 << 20)
@@ -148,6 +164,8 @@ _LIMITS: tuple[tuple[str, tuple[tuple[str, Any, str], ...]], ...] = (
             ("Values of one axis", workunits.parameters, "MAX_VALUES"),
             ("Bytes of one value", workunits.parameters, "MAX_VALUE_BYTES"),
             ("Units", workunits.parameters, "MAX_UNITS"),
+            ("Known answers", workunits.ringers, "MAX_ANSWERS"),
+            ("Submission, bytes", workunits.submission, "MAX_SUBMISSION"),
         ),
     ),
     (
@@ -251,6 +269,7 @@ PARTS: dict[str, tuple[str, Callable[[], str]]] = {
     "limits": ("docs/protocol.md", limits),
     "patience": ("docs/protocol.md", patience),
     "policies": ("docs/design.md", policies),
+    "settings": ("docs/jobs.md", settings),
     "executions": (
         "docs/design.md",
         lambda: transitions(tracker.work.table.EXECUTION, "EXECUTION"),  # type: ignore[arg-type]

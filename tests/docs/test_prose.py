@@ -139,6 +139,12 @@ def test_results_commits_and_seals() -> None:
     assert frame == wanted("commit frame")
 
 
+def test_known_answers() -> None:
+    known = bencode({"answers": INDEX + wanted("digest"), "salt": bytes(32)})
+    assert known == wanted("ringers (unit 4, salt of zeros)")
+    assert sha256(known).digest() == wanted("ringers hash")
+
+
 def test_a_comparison_and_its_answer() -> None:
     job, contents = wanted("job id"), (wanted("short content"), wanted("other content"))
     shown: list[dict[str, Any]] = []

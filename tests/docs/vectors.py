@@ -13,6 +13,7 @@ from workunits.manifest import Limits, Manifest, Program, SignedManifest
 from workunits.metainfo import Hasher, Torrent
 from workunits.parameters import Combine, NamedBlob, Range, Sweep, Values
 from workunits.results import Ending, Result, commitment, seal
+from workunits.ringers import SALT_SIZE, Ringers
 from workunits.signing import Domain, Identity
 from workunits.statements import Grant, Statement
 from workunits.verification import Comparator, Policy
@@ -120,6 +121,7 @@ def _result() -> dict[str, object]:
     result = RESULT
     one = Commit(INDEX, TOKEN, commitment(unit, result.digest), seal(PEER.key, unit, result.digest))
     commits = Commits.sign(PEER, job, (one,))
+    known = Ringers(bytes(SALT_SIZE), ((INDEX, result.digest),))
     return {
         "result": result.encode(),
         "digest": result.digest,
@@ -129,6 +131,8 @@ def _result() -> dict[str, object]:
         "commits signature (domain commits)": commits.signature,
         "commit frame": encode(commits),
         "leases frame (90 s)": encode(Leases(job, 90, (Lease(INDEX, TOKEN),))),
+        "ringers (unit 4, salt of zeros)": known.encode(),
+        "ringers hash": known.hash,
     }
 
 
