@@ -11,7 +11,8 @@ from workunits.checkpoints import NoteKey, SignedCheckpoint
 from workunits.errors import AuditError, LocalError, MalformedError, RemoteError
 from workunits.ids import PeerKey
 
-_SEEN = "ledgers"
+SEEN = "ledgers"
+"""The folder of what was seen, in a home."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,13 @@ class Seen:
             ) from None
 
     def keep(self, tracker: PeerKey, signed: SignedCheckpoint) -> None:
-        """Remember a checkpoint that was verified."""
+        """Remember a checkpoint that was verified, unless a larger one is remembered already.
+
+        A verification takes its time, and a witness may look further meanwhile.
+        """
+        latest = self.latest(tracker)
+        if latest is not None and latest.checkpoint.size > signed.checkpoint.size:
+            return
         path = self._path(tracker)
         spare = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
         try:
@@ -137,4 +144,4 @@ class Seen:
             ) from None
 
     def _path(self, tracker: PeerKey) -> Path:
-        return self.home / _SEEN / tracker.hex()
+        return self.home / SEEN / tracker.hex()

@@ -130,16 +130,25 @@ async def serve(call: Invocation, offer: Offer, sandbox: "Sandbox") -> None:
 async def _volunteer(
     call: Invocation, offer: Offer, sandbox: "Sandbox", notify: "Callable[[Notice], None]"
 ) -> "AsyncIterator[tuple[Volunteer, BlobSwarm]]":
+    from random import SystemRandom
+
     from client import keys
     from client.blobs import BlobStore
     from client.peers.swarm import BlobSwarm
     from client.tracker_api import check_url
+    from client.work.clock import Clock
     from client.work.supply import SwarmBlobs
     from client.work.volunteer import Capacity, Volunteer
+    from client.work.witness import LedgerWitness
 
     config = call.config
     identity = call.identity()
     url = check_url(config.tracker)
+    witness = (
+        LedgerWitness(url, identity, config.home, notify=notify, clock=Clock(), rng=SystemRandom())
+        if offer.validator
+        else None
+    )
     with BlobStore(config.blobs, quota=offer.disk_bytes) as store:
         async with BlobSwarm(store, url) as swarm:
             worker = Volunteer(
@@ -152,6 +161,7 @@ async def _volunteer(
                 scratch=config.scratch,
                 validator=offer.validator,
                 vouch=keys.load_vouch(config.home / "vouch", identity.key),
+                witness=witness,
                 notify=notify,
             )
             yield worker, swarm
@@ -252,6 +262,8 @@ class Screen:
                 self._say(f"job {short(job)}: {name}, {units:,} units")
             case notices.Warned(message, hint):
                 self._say(f"warning: {message}" + _after(hint))
+            case notices.Forked(message, hint):
+                self._say(f"FORK: {message}" + _after(hint))
             case notices.Finished(unit, seconds, failure, stderr):
                 name = self._names.get(unit.job, short(unit.job))
                 self._last = f"{name}/{unit.index} in {seconds:.1f} s"

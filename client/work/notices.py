@@ -94,6 +94,14 @@ class Warned:
     hint: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Forked:
+    """The tracker has shown two histories of its ledger; the volunteer stops."""
+
+    message: str
+    hint: str
+
+
 Notice: TypeAlias = (
     Online
     | Offline
@@ -106,4 +114,5 @@ Notice: TypeAlias = (
     | GivenBack
     | TakenBack
     | Warned
+    | Forked
 )

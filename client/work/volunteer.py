@@ -21,6 +21,7 @@ from client.work.notices import Notice
 from client.work.session import SKEW, Peer, Session
 from client.work.stash import Entry, Stash
 from client.work.supply import Blobs
+from client.work.witness import LedgerWitness
 from client.work.workshop import Workshop, why_output
 from sandbox.runner import Sandbox
 from workunits.errors import LocalError, SwarmError, UnavailableError
@@ -81,6 +82,7 @@ class Volunteer:
         scratch: Path,
         validator: bool = False,
         vouch: Vouch | None = None,
+        witness: LedgerWitness | None = None,
         notify: Callable[[Notice], None] = lambda _: None,
         tuning: Tuning | None = None,
         clock: Clock | None = None,
@@ -90,7 +92,8 @@ class Volunteer:
         """``tracker`` is a base URL.
 
         ``state`` is the folder that survives a crash, ``scratch`` the one for files of running
-        units; this process must be the only user of both. ``notify`` must not block or raise.
+        units; this process must be the only user of both. ``witness`` watches the same tracker's
+        ledger meanwhile. ``notify`` must not block or raise.
         """
         self._identity = identity
         self._sandbox = sandbox
@@ -99,6 +102,7 @@ class Volunteer:
         self._state = state
         self._scratch = scratch / _UNITS
         self._validator = validator
+        self._witness = witness
         self._tell_people = notify
         self._clock = clock or Clock()
         self._agent = agent
@@ -128,7 +132,8 @@ class Volunteer:
         """Work until drained or cancelled; either way nothing is left running.
 
         Raises ``RefusedError`` or ``SignatureError`` when the tracker will not have this peer,
-        and ``LocalError`` when the state folder cannot be used.
+        ``LocalError`` when the state folder cannot be used, and ``ForkError`` when the witness
+        has found out that the tracker shows two histories.
         """
         self._prepare()
         try:
@@ -141,6 +146,7 @@ class Volunteer:
                         self._dispatch.run(),
                         self._tick_forever(),
                         self._tend_forever(),
+                        *([self._witness.run()] if self._witness else []),
                     )
                 ]
                 await self._finished.wait()
@@ -202,6 +208,8 @@ class Volunteer:
                     "Work goes on; set the clock (NTP) so that times in logs and pages agree.",
                 )
         self._online = True
+        if self._witness is not None:
+            self._witness.expect(tracker)
         self.notify(notices.Online(tracker))
         self.tell(moves.Connected(welcome.held, welcome.committed, kept))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from client.ledger import Seen
+from client.ledger import SEEN, Seen
 from tests.client.commands.shell import BARE, Shell
 from workunits.archive import Items, frame
 from workunits.checkpoints import Checkpoint, SignedCheckpoint
@@ -130,7 +130,7 @@ def test_a_fork_since_the_last_visit_is_a_fraud(rich_shell: Shell, exported: Pat
     assert latest is not None
     assert latest.checkpoint.size == report["entries"]
     other = replace(latest.checkpoint, size=1, root=bytes(32))
-    seen.keep(tracker, replace(latest, checkpoint=other))
+    (rich_shell.home / SEEN / tracker.hex()).write_bytes(replace(latest, checkpoint=other).encode())
     said = rich_shell.run("ledger", "verify", exported, "--json")
     assert said.status == 1
     assert "a fork" in json.loads(said.err)["error"]["message"]

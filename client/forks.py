@@ -1,0 +1,118 @@
+"""Comparing what was seen of a ledger with what others saw, and keeping evidence of a fork."""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+
+from client.ledger import SEEN
+from client.tracker_api import TrackerApi, TrackerError
+from validators.witness import Fork, ForkError, Proof, gap, meet, prefix_root, verify_log
+from workunits.checkpoints import SignedCheckpoint
+from workunits.errors import LocalError, ProofError, SwarmError
+from workunits.ids import PeerKey, short
+
+_FOLDER = "forks"
+_SUFFIX = ".fork"
+_NO_PROOF = ProofError.code
+
+
+async def compare(
+    mine: SignedCheckpoint, theirs: SignedCheckpoint, logs: Sequence[TrackerApi]
+) -> Fork | None:
+    """Whether two checkpoints of one ledger are of two histories; ``logs`` are asked for proofs.
+
+    Raises ``SwarmError`` when proofs are needed and none of ``logs`` could be asked, and as
+    ``witness.meet`` does.
+    """
+    if not (needed := gap(mine, theirs)):
+        return meet(mine, theirs)
+    found: Fork | None = None
+    failure: SwarmError | None = None
+    for log in logs:
+        proof: Proof | None = None
+        try:
+            proof = await log.consistency(*needed)
+        except TrackerError as error:
+            if error.code != _NO_PROOF:
+                failure = error
+                continue
+        except SwarmError as error:
+            failure = error
+            continue
+        found = meet(mine, theirs, proof)
+        if found is None:
+            return None
+    if found is None:
+        raise failure or LocalError(
+            "no tracker to ask how the two checkpoints go together", hint="Name one with --tracker."
+        )
+    return await _prove(found, logs)
+
+
+async def _prove(fork: Fork, logs: Sequence[TrackerApi]) -> Fork | None:
+    """Ask for the path that makes evidence out of two sizes; ``None`` if it refutes the fork."""
+    one, other = fork.one.checkpoint, fork.other.checkpoint
+    for log in logs:
+        try:
+            path = (await log.leaf(one.size), *await log.inclusion(one.size, other.size))
+            agree = prefix_root(one.size, other, path) == one.root
+        except SwarmError:
+            continue
+        return None if agree else replace(fork, path=path)
+    return fork
+
+
+@dataclass(frozen=True, slots=True)
+class Forks:
+    """Evidence of forks, under this user's home."""
+
+    home: Path
+
+    def error(self, fork: Fork) -> ForkError:
+        """Write ``fork`` to a file; the error that names it. What the disk refuses is said too."""
+        try:
+            path = self.keep(fork)
+        except LocalError as error:
+            return ForkError(fork, hint=f"The evidence is lost: {error.message}.")
+        return ForkError(fork, hint=_advice(path, proven=fork.check()))
+
+    def keep(self, fork: Fork) -> Path:
+        """Write ``fork`` to a file of its own. Raises ``LocalError``."""
+        raw = fork.encode()
+        name = f"{short(verify_log(fork.one))}-{short(sha256(raw).digest())}{_SUFFIX}"
+        path = self.home / SEEN / _FOLDER / name
+        spare = path.with_name(f".{name}.{secrets.token_hex(4)}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            spare.write_bytes(raw)
+            spare.replace(path)
+        except OSError as error:
+            raise LocalError(
+                f"cannot write {path}: {error.strerror}", hint="Check the folder and its disk."
+            ) from None
+        return path
+
+    def check(self, tracker: PeerKey) -> None:
+        """Raise ``ForkError`` if there is proof of a fork of ``tracker`` here."""
+        for path in sorted((self.home / SEEN / _FOLDER).glob(f"{short(tracker)}-*{_SUFFIX}")):
+            try:
+                fork = Fork.parse(path.read_bytes())
+                if verify_log(fork.one) != tracker or not fork.check():
+                    continue
+            except (OSError, SwarmError):
+                continue
+            raise ForkError(fork, hint=_advice(path, proven=True))
+
+
+def _advice(path: Path, *, proven: bool) -> str:
+    if proven:
+        return (
+            f"Stop working for this tracker, and give {path} to others: it is proof, and "
+            "`swarm ledger compare` checks it. Remove the file to trust the tracker again."
+        )
+    return (
+        f"The tracker did not show how the two go together. Ask its operator, and keep {path}: "
+        "`swarm ledger compare` on it asks the tracker again."
+    )
