@@ -26,7 +26,6 @@ from client.views import (
     UnitView,
 )
 from workunits.checkpoints import MAX_NOTE, SignedCheckpoint
-from workunits.checkpoints import MAX_NOTE, SignedCheckpoint
 from workunits.errors import (
     LimitError,
     LocalError,
@@ -42,10 +41,6 @@ from workunits.submission import Submission
 
 MAX_ANSWER = 32 << 20
 PAGE = 1000
-MAX_PROOF = 64
-MAX_WITNESSED = 400
-"""Hashes of a proof about the ledger; notes that are taken at once."""
-
 MAX_PROOF = 64
 MAX_WITNESSED = 400
 """Hashes of a proof about the ledger; notes that are taken at once."""
@@ -264,43 +259,6 @@ class TrackerApi:
                     yield chunk
         except _LOST as error:
             raise self._unreachable(_reason(error)) from None
-
-    async def checkpoint(self) -> SignedCheckpoint:
-        """The head of the ledger as the tracker signs it now; nothing is verified."""
-        return SignedCheckpoint.parse(await self._bytes("GET", "ledger/checkpoint", limit=MAX_NOTE))
-
-    async def consistency(self, old: int, new: int) -> tuple[bytes, ...]:
-        """What should show that the first ``new`` entries begin with the first ``old``."""
-        return await self._proof("consistency", old=old, new=new)
-
-    async def inclusion(self, index: int, size: int) -> tuple[bytes, ...]:
-        """What should show that entry ``index`` is among the first ``size``."""
-        return await self._proof("inclusion", index=index, size=size)
-
-    async def leaf(self, number: int) -> bytes:
-        """The hash of an entry of the ledger, as the tracker says."""
-        query = {"after": str(number), "limit": "1"}
-        entries = (await self._object("GET", "ledger", query=query)).groups("entries", 1)
-        if not entries:
-            raise MalformedError(f"the tracker does not show entry {number} of its ledger")
-        return entries[0].octets("leaf", HASH_SIZE)
-
-    async def cosign(self, note: SignedCheckpoint) -> None:
-        """Hand over a checkpoint that this peer cosigned as a witness."""
-        headers = {"Content-Type": "text/plain"}
-        await self._bytes("POST", "ledger/cosignatures", body=note.encode(), headers=headers)
-
-    async def witnessed(self) -> tuple[SignedCheckpoint, ...]:
-        """What witnesses cosigned, as far as the tracker shows it; nothing is verified."""
-        fields = await self._object("GET", "ledger/witnessed")
-        notes = [str(each) for each in fields.items("notes", MAX_WITNESSED)]
-        # JSON can hold half a surrogate, which UTF-8 cannot: the note's parser refuses it.
-        return tuple(SignedCheckpoint.parse(each.encode(errors="surrogatepass")) for each in notes)
-
-    async def _proof(self, kind: str, **sizes: int) -> tuple[bytes, ...]:
-        query = {key: str(value) for key, value in sizes.items()}
-        fields = await self._object("GET", f"ledger/{kind}", query=query)
-        return fields.octets_list("proof", HASH_SIZE, MAX_PROOF)
 
     async def checkpoint(self) -> SignedCheckpoint:
         """The head of the ledger as the tracker signs it now; nothing is verified."""
