@@ -268,17 +268,26 @@ class Screen:
                 name = self._names.get(unit.job, short(unit.job))
                 self._last = f"{name}/{unit.index} in {seconds:.1f} s"
                 if failure:
-                    lines = stderr.decode(errors="replace").strip().splitlines()
-                    last = (
-                        "".join(each for each in lines[-1] if each.isprintable()) if lines else ""
+                    self._say(f"unit {name}/{unit.index}: {failure}" + _after(_complaint(stderr)))
+            case notices.Compared(unit, seconds, opinion, stderr):
+                name = self._names.get(unit.job, short(unit.job))
+                self._last = f"results of {name}/{unit.index}: {opinion}, in {seconds:.1f} s"
+                if opinion == "failed":
+                    self._say(
+                        f"comparator of {name}/{unit.index} failed" + _after(_complaint(stderr))
                     )
-                    self._say(f"unit {name}/{unit.index}: {failure}" + _after(last[:200]))
 
     def _say(self, text: str) -> None:
         if self._status is not None:
             self._status.console.print(text, markup=False, highlight=False)
         else:
             terminal.note(text)
+
+
+def _complaint(stderr: bytes) -> str:
+    """The last line of what a program complained, for one line of a terminal."""
+    lines = stderr.decode(errors="replace").strip().splitlines()
+    return "".join(each for each in lines[-1] if each.isprintable())[:200] if lines else ""
 
 
 def _after(text: str) -> str:

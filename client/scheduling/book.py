@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from client.scheduling import moves
 from client.scheduling.cells import CellRecord, Cells, Life
-from client.scheduling.leases import EARLY, OVER, UNCOMMITTED, Held, State, step
+from client.scheduling.leases import EARLY, OVER, Held, State, step
 from client.scheduling.moves import Command
 from client.scheduling.needs import Needs
 from client.scheduling.pace import Tuning
@@ -52,6 +52,10 @@ class JobRecord:
         """Bytes that one of its units may use."""
         return self.signed.manifest.limits.memory_bytes
 
+    def works(self) -> None:
+        """Something of it ran to its end here."""
+        self.strikes, self.refused = 0, ""
+
     def needs(self, index: int) -> tuple[BlobRef, ...]:
         """Every blob that unit ``index`` reads, each once."""
         own = (blob.ref for blob in self.signed.manifest.parameters.inputs(index))
@@ -70,38 +74,50 @@ class Book:
         self.out: list[Command] = []
         self.uncommitted = 0
         """Leases that count against our credit."""
+        self.comparisons = 0
+        """How many of ``leases`` are comparisons."""
         self._counts = dict.fromkeys(State, 0)
 
     def count(self, *states: State) -> int:
         """How many leases are in ``states``."""
         return sum(self._counts[state] for state in states)
 
+    def known(self, tokens: Iterable[LeaseToken], state: State | None = None) -> list[Held]:
+        """The leases of ``tokens`` that we hold, each once; only those in ``state``, if given."""
+        found = (self.leases.get(token) for token in dict.fromkeys(tokens))
+        return [lease for lease in found if lease and state in (None, lease.state)]
+
     def add(self, lease: Held) -> None:
         """A new lease, or one that was found on disk."""
         self.leases[lease.token] = lease
         self._counts[lease.state] += 1
-        self.uncommitted += lease.state in UNCOMMITTED
+        self.uncommitted += lease.counts
+        self.comparisons += lease.pair is not None
         if lease.state in EARLY:
             self.jobs[lease.job].early.add(lease.token)
 
     def move(self, lease: Held, to: State) -> None:
         """Take a step of the table in ``client.scheduling.leases``."""
-        before = lease.state
+        before, counted = lease.state, lease.counts
         step(lease, to)
         self._counts[before] -= 1
         self._counts[to] += to not in OVER
-        self.uncommitted += (to in UNCOMMITTED) - (before in UNCOMMITTED)
+        self.uncommitted += lease.counts - counted
         if before in EARLY and to not in EARLY:
             self.jobs[lease.job].early.discard(lease.token)
 
     def ready(self, lease: Held) -> None:
-        """All that ``lease`` reads is here."""
+        """All that ``lease`` reads is here. Comparisons go before units: theirs waited long."""
         self.move(lease, State.READY)
-        self.jobs[lease.job].ready.append(lease.token)
+        ready = self.jobs[lease.job].ready
+        at = len(ready)
+        if lease.pair is not None:
+            at = next((at for at, token in enumerate(ready) if self._is_unit(token)), at)
+        ready.insert(at, lease.token)
 
     def end(self, lease: Held, to: State, reason: str = "") -> None:
         """The last step of ``lease``."""
-        if lease.state is State.RUNNING:
+        if lease.state is State.RUNNING and to is not State.JUDGED:
             assert lease.cell is not None
             cell = self.cells[lease.cell]
             if cell.life is Life.OPENING:
@@ -111,6 +127,7 @@ class Book:
         self.move(lease, to)
         self.release_needs(lease)
         del self.leases[lease.token]
+        self.comparisons -= lease.pair is not None
         self.out.append(moves.Over(lease.token, lease.unit, to, reason))
 
     def give_back(self, tokens: Iterable[LeaseToken], reason: str) -> None:
@@ -125,6 +142,13 @@ class Book:
         if self.connected:
             for at in range(0, len(tokens), MAX_HOLD):
                 self.out.append(moves.SendRelease(tuple(tokens[at : at + MAX_HOLD]), reason))
+
+    def forget_jobs(self, now: float) -> None:
+        """Let go of jobs that nothing here is of, but not of those that rest."""
+        used = self.cells.jobs() | {lease.job for lease in self.leases.values()}
+        for job in list(self.jobs.values()):
+            if job.id not in used and now >= job.blocked:
+                del self.jobs[job.id]
 
     def close(self, cell: CellRecord) -> None:
         """Start to end a cell."""
@@ -141,6 +165,10 @@ class Book:
         self._drop(lease.needs, lease.token)
         lease.needs = ()
         lease.missing = set()
+
+    def _is_unit(self, token: LeaseToken) -> bool:
+        lease = self.leases.get(token)
+        return lease is not None and lease.pair is None
 
     def _drop(self, refs: Iterable[BlobRef], token: LeaseToken | None = None) -> None:
         self.out.extend(moves.Drop(ref) for ref in self.needs.let_go(refs, token))

@@ -1,10 +1,14 @@
-"""The life of a held lease: its states, and the steps between them with guards, in one table."""
+"""The life of a held lease: its states, and the steps between them with guards, in one table.
+
+A comparison is held in the same way. It is over once it was judged.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 
 from workunits.ids import BlobRef, Digest, JobId, LeaseToken, UnitId
+from workunits.wire.compare import Pair
 
 
 class State(Enum):
@@ -30,6 +34,8 @@ class State(Enum):
     """The tracker asked for the result."""
     DONE = "done"
     """The tracker has the result on disk."""
+    JUDGED = "judged"
+    """Our opinion of a comparison was sent."""
     RELEASED = "released"
     """We gave it back."""
     REVOKED = "revoked"
@@ -45,19 +51,23 @@ EARLY = frozenset({State.WAITING, State.FETCHING, State.READY})
 UNCOMMITTED = EARLY | {State.RUNNING, State.STORING, State.COMPUTED, State.COMMITTING}
 """What counts against the credit that the tracker was told (``Want``)."""
 
-OVER = frozenset({State.DONE, State.RELEASED, State.REVOKED})
+OVER = frozenset({State.DONE, State.JUDGED, State.RELEASED, State.REVOKED})
 LIVE = frozenset(State) - OVER
 
 
 @dataclass(slots=True, eq=False)
 class Held:
-    """One lease and what is known of it. ``deadline`` and ``started`` are monotonic seconds."""
+    """One lease and what is known of it. ``deadline`` and ``started`` are monotonic seconds.
+
+    ``pair`` is what is to be compared, if it is a comparison.
+    """
 
     token: LeaseToken
     job: JobId
     index: int
     deadline: float
     state: State = State.WAITING
+    pair: Pair | None = None
     needs: tuple[BlobRef, ...] = ()
     missing: set[BlobRef] = field(default_factory=set)
     cell: int | None = None
@@ -67,6 +77,11 @@ class Held:
     """Whether a commit was ever sent."""
     asked: bool = False
     """Whether the tracker ever asked for the result."""
+
+    @property
+    def counts(self) -> bool:
+        """Whether it counts against the credit that the tracker was told."""
+        return self.pair is None and self.state in UNCOMMITTED
 
     @property
     def unit(self) -> UnitId:
@@ -85,6 +100,10 @@ def _always(_: Held) -> bool:
     return True
 
 
+def _is_unit(lease: Held) -> bool:
+    return lease.pair is None
+
+
 def _complete(lease: Held) -> bool:
     return not lease.missing
 
@@ -98,7 +117,8 @@ _STEPS: dict[tuple[State, State], Guard] = {
     (State.WAITING, State.READY): _complete,
     (State.FETCHING, State.READY): _complete,
     (State.READY, State.RUNNING): lambda lease: lease.cell is not None,
-    (State.RUNNING, State.STORING): _always,
+    (State.RUNNING, State.STORING): _is_unit,
+    (State.RUNNING, State.JUDGED): lambda lease: lease.pair is not None,
     (State.STORING, State.COMPUTED): _computed,
     (State.COMPUTED, State.COMMITTING): _computed,
     (State.COMMITTING, State.COMMITTED): lambda lease: lease.sent,

@@ -1,7 +1,7 @@
 """What goes into the scheduler and what comes out: events and commands, all of them frozen.
 
 The tracker's messages ``Leases``, ``Committed``, ``RevealRequest``, ``Revealed`` and ``Revoked``
-are events as they stand.
+are events as they stand, and so is ``Compare``.
 """
 
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from client.scheduling.leases import State
 from workunits.ids import BlobRef, Digest, JobId, LeaseToken, UnitId
 from workunits.manifest import SignedManifest
 from workunits.wire import work
+from workunits.wire.compare import Compare, Judgement, Opinion, Pair
 
 # Events
 
@@ -90,7 +91,7 @@ class Ran:
 
 @dataclass(frozen=True, slots=True)
 class RunFailed:
-    """A unit was lost on our side: no result."""
+    """A unit, or a comparison, was lost on our side: no result."""
 
     token: LeaseToken
     reason: str
@@ -110,6 +111,14 @@ class StoreFailed:
 
     token: LeaseToken
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A comparator ended; its cell is free."""
+
+    token: LeaseToken
+    opinion: Opinion
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +157,7 @@ Event: TypeAlias = (
     | work.RevealRequest
     | work.Revealed
     | work.Revoked
+    | Compare
     | Fetched
     | FetchFailed
     | Opened
@@ -157,6 +167,7 @@ Event: TypeAlias = (
     | RunFailed
     | Computed
     | StoreFailed
+    | Judged
     | ResultsLost
     | Tick
     | Pause
@@ -200,6 +211,16 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
+class Judge:
+    """Compare two results in an open cell. Answered like ``Run``, by ``Judged``/``RunFailed``."""
+
+    token: LeaseToken
+    unit: UnitId
+    cell: int
+    pair: Pair
+
+
+@dataclass(frozen=True, slots=True)
 class Close:
     """End a cell, and what runs in it. Answered by ``Closed``."""
 
@@ -235,6 +256,14 @@ class SendReveals:
     """Show these results."""
 
     tokens: tuple[LeaseToken, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SendJudgement:
+    """Say what the comparator of a job said."""
+
+    job: JobId
+    judgement: Judgement
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,10 +309,12 @@ Command: TypeAlias = (
     | Drop
     | Open
     | Run
+    | Judge
     | Close
     | SendWant
     | SendCommits
     | SendReveals
+    | SendJudgement
     | SendRelease
     | Over
     | Committed

@@ -10,7 +10,7 @@ from math import inf
 from random import Random
 from typing import Any
 
-from client.scheduling import moves
+from client.scheduling import comparisons, moves
 from client.scheduling.batches import Batches
 from client.scheduling.book import Book, JobRecord
 from client.scheduling.cells import CellRecord, Life
@@ -18,9 +18,10 @@ from client.scheduling.leases import EARLY, Held, State
 from client.scheduling.moves import Command, Event
 from client.scheduling.pace import Pace, Tuning, averaged
 from workunits.errors import LimitError
-from workunits.ids import JobId, LeaseToken
+from workunits.ids import BlobRef, JobId, LeaseToken
 from workunits.manifest import SignedManifest
 from workunits.wire import work
+from workunits.wire.compare import Compare
 
 MAX_JOBS = 4096
 """Most jobs that a tracker may offer in one session."""
@@ -54,6 +55,7 @@ class Scheduler:
             work.RevealRequest: self._on_reveal_request,
             work.Revealed: self._on_revealed,
             work.Revoked: self._on_revoked,
+            Compare: self._on_compare,
             moves.Fetched: self._on_fetched,
             moves.FetchFailed: self._on_fetch_failed,
             moves.Opened: self._on_opened,
@@ -63,6 +65,7 @@ class Scheduler:
             moves.RunFailed: self._on_run_failed,
             moves.Computed: self._on_computed,
             moves.StoreFailed: self._on_store_failed,
+            moves.Judged: self._on_judged,
             moves.ResultsLost: self._on_results_lost,
             moves.Tick: self._on_tick,
             moves.Pause: self._on_pause,
@@ -138,7 +141,7 @@ class Scheduler:
         for lease in book.leases.values():
             if lease.state is State.COMPUTED:
                 self._commits.add(lease.job, lease.token, now)
-        self._forget_jobs(now)
+        self._book.forget_jobs(now)
 
     def _resume_committed(self, lease: Held, unknown: set[LeaseToken]) -> list[LeaseToken]:
         if lease.state is State.REVEALING:
@@ -152,6 +155,7 @@ class Scheduler:
 
     def _on_disconnected(self, _: moves.Disconnected, __: float) -> None:
         self._book.connected = False
+        comparisons.forget(self._book)
 
     def _on_offered(self, event: moves.Offered, _: float) -> None:
         jobs = self._book.jobs
@@ -160,15 +164,9 @@ class Scheduler:
                 raise LimitError(f"the tracker offers more than {MAX_JOBS} jobs in one session")
             jobs[event.job.id] = JobRecord.of(event.job)
 
-    def _forget_jobs(self, now: float) -> None:
-        used = self._book.cells.jobs() | {lease.job for lease in self._book.leases.values()}
-        for job in list(self._book.jobs.values()):
-            if job.id not in used and now >= job.blocked:
-                del self._book.jobs[job.id]
-
     def _on_leases(self, event: work.Leases, now: float) -> None:
         book, job = self._book, self._book.jobs.get(event.job)
-        reason = "job" if job is None else self._refusal(job, event, now)
+        reason = "job" if job is None else self._refusal(job, event.seconds, now)
         if job is None or reason:
             fresh = [each.token for each in event.leases if each.token not in book.leases]
             book.send_release(fresh, reason)
@@ -186,12 +184,12 @@ class Scheduler:
                 self._waiting.append(each.token)
         book.send_release(malformed, "malformed")
 
-    def _refusal(self, job: JobRecord, event: work.Leases, now: float) -> str:
+    def _refusal(self, job: JobRecord, seconds: float, now: float) -> str:
         if self._draining:
             return "shutdown"
         if job.memory > self._tuning.memory_bytes:
             self._strike(job, "memory", now)
-        elif job.seconds is not None and job.seconds > event.seconds:
+        elif job.seconds is not None and job.seconds > seconds:
             job.seconds = None  # so that it gets another chance after the block
             self._strike(job, "slow", now)
         if now >= job.blocked:
@@ -201,7 +199,7 @@ class Scheduler:
         return job.refused
 
     def _on_committed(self, event: work.Committed, _: float) -> None:
-        for lease in self._known(event.tokens):
+        for lease in self._book.known(event.tokens):
             if lease.state is State.COMMITTING:
                 self._commit_stands(lease)
 
@@ -211,7 +209,7 @@ class Scheduler:
 
     def _on_reveal_request(self, event: work.RevealRequest, _: float) -> None:
         show, early = [], 0
-        for lease in self._known(event.tokens):
+        for lease in self._book.known(event.tokens):
             if lease.state is State.COMMITTING:
                 self._commit_stands(lease)
             if lease.state is State.COMMITTED:
@@ -229,13 +227,19 @@ class Scheduler:
             self._warn(f"the tracker asked for {early} results that were not committed yet")
 
     def _on_revealed(self, event: work.Revealed, _: float) -> None:
-        for lease in self._known(event.tokens):
+        for lease in self._book.known(event.tokens):
             if lease.state is State.REVEALING:
                 self._book.end(lease, State.DONE)
 
     def _on_revoked(self, event: work.Revoked, _: float) -> None:
-        for lease in self._known(event.tokens):
+        for lease in self._book.known(event.tokens):
             self._book.end(lease, State.REVOKED, event.reason)
+
+    def _on_compare(self, event: Compare, now: float) -> None:
+        job = self._book.jobs.get(event.job)
+        refused = "job" if job is None else self._refusal(job, inf, now)
+        for lease, needs in comparisons.take(self._book, event, refused, now):
+            self._prepare(lease, needs)
 
     # -- blobs, cells, results --------------------------------------------------------------
 
@@ -245,14 +249,15 @@ class Scheduler:
             return
         asked, tokens = arrival
         self._pace.fetched(now - asked)
-        for lease in self._known(sorted(tokens)):
+        for lease in self._book.known(sorted(tokens)):
             lease.missing.discard(event.ref)
             if not lease.missing:
                 self._make_ready(lease)
 
     def _on_fetch_failed(self, event: moves.FetchFailed, now: float) -> None:
-        leases = self._known(sorted(self._book.needs.failed(event.ref)))
-        jobs = {lease.job: self._book.jobs[lease.job] for lease in leases}
+        leases = self._book.known(sorted(self._book.needs.failed(event.ref)))
+        # Others' results may be gone without the job being at fault.
+        jobs = {lease.job: self._book.jobs[lease.job] for lease in leases if lease.pair is None}
         self._book.give_back([lease.token for lease in leases], "blob")
         for job in jobs.values():
             self._strike(job, "blob", now)
@@ -282,10 +287,10 @@ class Scheduler:
             self._book.gone(cell)
 
     def _on_ran(self, event: moves.Ran, now: float) -> None:
-        for lease in self._known([event.token], State.RUNNING):
+        for lease in self._book.known([event.token], State.RUNNING):
             assert lease.cell is not None
             job, took = self._book.jobs[lease.job], now - lease.started
-            job.strikes, job.refused = 0, ""
+            job.works()
             job.seconds = averaged(job.seconds, took)
             self._pace.ran(took)
             self._book.cells.idle(self._book.cells[lease.cell], now)
@@ -293,19 +298,22 @@ class Scheduler:
             self._book.move(lease, State.STORING)
 
     def _on_run_failed(self, event: moves.RunFailed, now: float) -> None:
-        self._lose(self._known([event.token], State.RUNNING), event.reason, now)
+        self._lose(self._book.known([event.token], State.RUNNING), event.reason, now)
 
     def _on_computed(self, event: moves.Computed, now: float) -> None:
-        for lease in self._known([event.token], State.STORING):
+        for lease in self._book.known([event.token], State.STORING):
             lease.digest = event.digest
             self._book.move(lease, State.COMPUTED)
             self._commits.add(lease.job, lease.token, now)
 
     def _on_store_failed(self, event: moves.StoreFailed, now: float) -> None:
-        self._lose(self._known([event.token], State.STORING), event.reason, now)
+        self._lose(self._book.known([event.token], State.STORING), event.reason, now)
+
+    def _on_judged(self, event: moves.Judged, now: float) -> None:
+        comparisons.judge(self._book, event, now)
 
     def _on_results_lost(self, event: moves.ResultsLost, _: float) -> None:
-        self._book.give_back([lease.token for lease in self._known(event.tokens)], "lost")
+        self._book.give_back([lease.token for lease in self._book.known(event.tokens)], "lost")
 
     def _lose(self, leases: list[Held], reason: str, now: float) -> None:
         for lease in leases:
@@ -354,13 +362,16 @@ class Scheduler:
     def _admit(self) -> None:
         room = self._tuning.window * self._tuning.slots
         while self._waiting and self.count(State.FETCHING, State.READY) < room:
-            for lease in self._known([self._waiting.popleft()], State.WAITING):
-                lease.needs = self._book.jobs[lease.job].needs(lease.index)
-                lease.missing = self._book.needs.take(lease.needs, lease.token)
-                if lease.missing:
-                    self._book.move(lease, State.FETCHING)
-                else:
-                    self._make_ready(lease)
+            for lease in self._book.known([self._waiting.popleft()], State.WAITING):
+                self._prepare(lease, self._book.jobs[lease.job].needs(lease.index))
+
+    def _prepare(self, lease: Held, needs: tuple[BlobRef, ...]) -> None:
+        lease.needs = needs
+        lease.missing = self._book.needs.take(needs, lease.token)
+        if lease.missing:
+            self._book.move(lease, State.FETCHING)
+        else:
+            self._make_ready(lease)
 
     def _make_ready(self, lease: Held) -> None:
         self._book.ready(lease)
@@ -384,7 +395,7 @@ class Scheduler:
 
     def _head(self, job: JobRecord, now: float) -> Held | None:
         while job.ready:
-            for lease in self._known([job.ready[0]], State.READY):
+            for lease in self._book.known([job.ready[0]], State.READY):
                 if not self._is_late(lease, now):
                     return lease
                 self._book.give_back([lease.token], "late")
@@ -411,14 +422,17 @@ class Scheduler:
 
     def _run(self, lease: Held, cell: CellRecord, now: float) -> None:
         lease.started = now
-        self._book.out.append(moves.Run(lease.token, lease.unit, cell.id))
+        if lease.pair is None:
+            self._book.out.append(moves.Run(lease.token, lease.unit, cell.id))
+        else:
+            self._book.out.append(moves.Judge(lease.token, lease.unit, cell.id, lease.pair))
 
     def _flush(self, now: float) -> None:
         if not self._book.connected:
             return
         for job, tokens in self._commits.take(now, idle=not self.count(State.COMMITTING)):
             units = []
-            for lease in self._known(tokens, State.COMPUTED):
+            for lease in self._book.known(tokens, State.COMPUTED):
                 assert lease.digest is not None
                 lease.sent = True
                 self._book.move(lease, State.COMMITTING)
@@ -442,15 +456,9 @@ class Scheduler:
 
     # -- the pieces -------------------------------------------------------------------------
 
-    def _known(
-        self, tokens: tuple[LeaseToken, ...] | list[LeaseToken], state: State | None = None
-    ) -> list[Held]:
-        """The leases of ``tokens`` that we hold, each once; only those in ``state``, if given."""
-        found = (self._book.leases.get(token) for token in dict.fromkeys(tokens))
-        return [lease for lease in found if lease and state in (None, lease.state)]
-
     def _is_late(self, lease: Held, now: float) -> bool:
-        return now + (self._book.jobs[lease.job].seconds or 0.0) > lease.deadline
+        seconds = self._book.jobs[lease.job].seconds if lease.pair is None else None
+        return now + (seconds or 0.0) > lease.deadline
 
     def _target(self, now: float) -> int:
         if self._draining or self._paused:

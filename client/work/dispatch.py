@@ -11,6 +11,7 @@ from workunits.ids import LeaseToken, UnitId
 from workunits.manifest import MAX_MANIFEST
 from workunits.results import commitment, seal
 from workunits.signing import Identity
+from workunits.wire.compare import Compared
 from workunits.wire.work import (
     MAX_BATCH,
     Commit,
@@ -26,7 +27,12 @@ _OVERHEAD = 64
 """Bytes around one record or one content in a frame, at most."""
 
 Outgoing: TypeAlias = (
-    moves.SendWant | moves.SendCommits | moves.SendReveals | moves.SendRelease | moves.Finish
+    moves.SendWant
+    | moves.SendCommits
+    | moves.SendReveals
+    | moves.SendJudgement
+    | moves.SendRelease
+    | moves.Finish
 )
 
 
@@ -80,6 +86,8 @@ class Dispatch:
                 await self._session.send(Commits.sign(self._identity, job, commits))
             case moves.SendReveals(tokens):
                 await self._reveal(tokens)
+            case moves.SendJudgement(job, judgement):
+                await self._session.send(Compared.sign(self._identity, job, (judgement,)))
             case moves.SendRelease(tokens, reason):
                 await self._session.send(Release(tokens, reason))
             case moves.Finish():

@@ -57,6 +57,16 @@ class Finished:
 
 
 @dataclass(frozen=True, slots=True)
+class Compared:
+    """A job's comparator has ended, after ``seconds``: ``same``, ``different`` or ``failed``."""
+
+    unit: UnitId
+    seconds: float
+    opinion: str
+    stderr: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Committed:
     """The tracker has our commitment to a unit's result."""
 
@@ -109,6 +119,7 @@ Notice: TypeAlias = (
     | Fetching
     | Started
     | Finished
+    | Compared
     | Committed
     | Revealed
     | GivenBack

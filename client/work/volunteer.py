@@ -273,6 +273,8 @@ class Volunteer:
         match command:
             case moves.Run():
                 self._workshop.run(command)
+            case moves.Judge():
+                self._workshop.judge(command)
             case moves.Fetch():
                 self._workshop.fetch(command)
             case moves.Drop():
@@ -296,6 +298,8 @@ class Volunteer:
             case State.DONE:
                 self._done += 1
                 self.notify(notices.Revealed(command.unit))
+            case State.JUDGED:
+                pass  # told when its comparator ended
             case State.RELEASED:
                 self.notify(notices.GivenBack(command.unit, command.reason))
             case _:

@@ -1,15 +1,16 @@
 """Where units are computed: blobs in, cells, programs, results out. Carries out local commands."""
 
 import asyncio
+import itertools
 import shutil
 from asyncio import Task, TaskGroup
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
 from client.scheduling import moves
 from client.scheduling.moves import Event
-from client.work import notices
+from client.work import comparison, notices
 from client.work.notices import Notice
 from client.work.outcomes import describe, is_lost
 from client.work.stash import Entry
@@ -20,6 +21,7 @@ from workunits.errors import SwarmError
 from workunits.ids import BlobRef, Digest, JobId, LeaseToken
 from workunits.manifest import Manifest, SignedManifest
 from workunits.parameters import NamedBlob
+from workunits.verification import Comparator
 
 INPUT = "input"
 """Why the blobs that units read are held."""
@@ -70,6 +72,7 @@ class Workshop:
         self._fetches: dict[BlobRef, Task[None]] = {}
         self._cells: dict[int, Cell] = {}
         self._runs: dict[int, Task[None]] = {}
+        self._numbers = itertools.count()
         self._folders: list[Path] = []
         """Empty folders for outputs; making one for every unit costs more than many units."""
 
@@ -128,6 +131,13 @@ class Workshop:
         work = self._run(command, self._cells[command.cell], job, manifest)
         self._runs[command.cell] = self._group.create_task(work)
 
+    def judge(self, command: moves.Judge) -> None:
+        """Compare two results."""
+        comparator = self._desk.job(command.unit.job).manifest.comparator
+        paths = {ref: self._paths[ref] for ref in comparison.blobs(command.pair)}
+        work = self._judge(command, self._cells[command.cell], comparator, paths)
+        self._runs[command.cell] = self._group.create_task(work)
+
     def end(self, command: moves.Close) -> None:
         """End a cell and what runs in it."""
         self._group.create_task(self._close(command.cell))
@@ -166,7 +176,7 @@ class Workshop:
         began = self._clock()
         clean = False
         try:
-            outcome = await self._play(command, cell, job, folder)
+            outcome = await self._play(command, cell, lambda: job, folder)
             if outcome is not None:
                 seconds = self._clock() - began
                 self._desk.tell(moves.Ran(command.token))
@@ -180,11 +190,36 @@ class Workshop:
             else:
                 shutil.rmtree(folder, ignore_errors=True)
 
-    async def _play(self, command: moves.Run, cell: Cell, job: Job, folder: Path) -> Outcome | None:
+    async def _judge(
+        self,
+        command: moves.Judge,
+        cell: Cell,
+        comparator: Comparator,
+        paths: Mapping[BlobRef, Path],
+    ) -> None:
+        folder = self._scratch / f"pair-{next(self._numbers)}"
+        began = self._clock()
+
+        def job() -> Job:
+            return comparison.task(comparator, command.pair, paths, folder)
+
+        try:
+            outcome = await self._play(command, cell, job, folder)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        if outcome is not None:
+            said, seconds = comparison.opinion(outcome), self._clock() - began
+            notice = notices.Compared(command.unit, seconds, said.name.lower(), outcome.stderr)
+            self._desk.notify(notice)
+            self._desk.tell(moves.Judged(command.token, said))
+
+    async def _play(
+        self, command: moves.Run | moves.Judge, cell: Cell, job: Callable[[], Job], folder: Path
+    ) -> Outcome | None:
         reason = "engine"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            outcome = await cell.run(job, folder)
+            outcome = await cell.run(job(), folder)
             if not is_lost(outcome):
                 return outcome
             self._warn(f"unit {command.unit} was lost: its sandbox died")

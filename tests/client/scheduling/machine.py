@@ -10,11 +10,13 @@ from client.scheduling.leases import OVER, State
 from client.scheduling.moves import Command, Event
 from client.scheduling.pace import Tuning
 from client.scheduling.scheduler import Scheduler
-from tests.client.work.tracker import job_of, ref_of
+from tests.client.work.tracker import JUDGE, job_of, ref_of, shown
 from workunits.ids import BlobRef, Digest, JobId, LeaseToken, UnitId
 from workunits.manifest import SignedManifest
 from workunits.parameters import NamedBlob
+from workunits.results import Ending, Result
 from workunits.wire import work
+from workunits.wire.compare import Compare, Judgement, Opinion, Pair, Shown
 
 PROGRAM = NamedBlob("program", ref_of(1))
 DATA = NamedBlob("data", ref_of(2))
@@ -22,7 +24,16 @@ OTHER = NamedBlob("other", ref_of(3))
 PLAIN = job_of(100)
 FED = job_of(100, files=(PROGRAM,), inputs=(DATA,), name="fed")
 BIG = job_of(100, inputs=(DATA, OTHER), memory=600 << 20, name="big")
+JUDGED = job_of(100, files=(PROGRAM,), comparator=JUDGE, name="judged")
 HUGE = job_of(100, memory=8 << 30, name="huge")
+
+
+INLINE = shown({"out": b"inline"})
+
+
+def far(number: int) -> Shown:
+    """A result whose output is a blob."""
+    return Shown(Result(Ending.EXITED, 0, (NamedBlob("out", ref_of(number)),)))
 
 
 def digest_of(token: LeaseToken) -> Digest:
@@ -45,7 +56,7 @@ class World:
     opening: dict[int, moves.Open] = field(default_factory=dict)
     cells: dict[int, moves.Open] = field(default_factory=dict)
     closing: set[int] = field(default_factory=set)
-    running: dict[int, moves.Run] = field(default_factory=dict)
+    running: dict[int, moves.Run | moves.Judge] = field(default_factory=dict)
     storing: list[LeaseToken] = field(default_factory=list)
     disk: dict[LeaseToken, moves.Kept] = field(default_factory=dict)
     offered: set[LeaseToken] = field(default_factory=set)
@@ -59,6 +70,8 @@ class World:
     committed: set[LeaseToken] = field(default_factory=set)
     asked: set[LeaseToken] = field(default_factory=set)
     done: set[LeaseToken] = field(default_factory=set)
+    comparing: dict[LeaseToken, Pair] = field(default_factory=dict)
+    judged: list[Judgement] = field(default_factory=list)
     want: int = 0
     released: list[tuple[LeaseToken, str]] = field(default_factory=list)
     acks: deque[Event] = field(default_factory=deque)
@@ -101,6 +114,7 @@ class World:
         self.connected = False
         self.outgoing.clear()
         self.acks.clear()
+        self.comparing.clear()
         self.tell(moves.Disconnected())
 
     def restart(self) -> None:
@@ -110,6 +124,7 @@ class World:
             each.clear()
         for more in (self.closing, self.running, self.storing):
             more.clear()
+        self.comparing.clear()
         # What was not over is held anew, or gone with the memory.
         self.leased = {token: unit for token, unit in self.leased.items() if token in self.disk}
         self.scheduler = Scheduler(self.tuning, Random(3))
@@ -125,8 +140,23 @@ class World:
         self.tell(work.Leases(job, seconds, tuple(leases)))
         return [lease.token for lease in leases]
 
+    def compare(
+        self, job: JobId, *pairs: tuple[Shown, Shown], index: int = 0, seconds: int = 600
+    ) -> list[LeaseToken]:
+        """The tracker asks whether results of a unit are the same."""
+        asked = []
+        for a, b in pairs:
+            pair = Pair(LeaseToken(self.next_token), index, a, b)
+            self.next_token += 1
+            self.comparing[pair.token] = pair
+            self.leased[pair.token] = UnitId(job, index)
+            asked.append(pair)
+        self.tell(Compare(job, seconds, tuple(asked)))
+        return [pair.token for pair in asked]
+
     def revoke(self, token: LeaseToken) -> None:
-        """The tracker takes a lease back."""
+        """The tracker takes a lease or a comparison back."""
+        self.comparing.pop(token, None)
         self.held.pop(token, None)
         self.committed.discard(token)
         self.tell(work.Revoked("late", (token,)))
@@ -168,7 +198,11 @@ class World:
 
     def ran(self, cell: int) -> LeaseToken:
         """The program in a cell ended."""
-        token = self.running.pop(cell).token
+        command = self.running.pop(cell)
+        token = command.token
+        if isinstance(command, moves.Judge):
+            self.tell(moves.Judged(token, Opinion(token % len(Opinion))))
+            return token
         self.storing.append(token)
         self.tell(moves.Ran(token))
         return token
@@ -208,8 +242,12 @@ class World:
                 self.committed -= set(tokens)
                 self.done |= set(tokens)
                 self.acks.append(work.Revealed(tokens))
+            case moves.SendJudgement(_, judgement):
+                del self.comparing[judgement.token]
+                self.judged.append(judgement)
             case moves.SendRelease(tokens, reason):
                 for token in tokens:
+                    self.comparing.pop(token, None)
                     self.held.pop(token, None)
                     self.committed.discard(token)
                     self.released.append((token, reason))
@@ -270,6 +308,14 @@ class World:
                 inputs = self.by_id[unit.job].manifest.unit(unit.job, unit.index).inputs
                 assert {each.ref for each in inputs} <= self.here
                 self.running[cell] = command
+            case moves.Judge(token, unit, cell, pair):
+                assert cell not in self.running and cell not in self.closing
+                assert self.cells[cell].job == unit.job
+                assert self.comparing[token] == pair
+                for result in (pair.a, pair.b):
+                    blobs = () if result.contents else result.result.outputs
+                    assert {blob.ref for blob in blobs} <= self.here
+                self.running[cell] = command
             case moves.Close(cell):
                 assert cell in self.cells and cell not in self.closing
                 self.closing.add(cell)
@@ -288,6 +334,9 @@ class World:
                 assert set(tokens) <= self.asked, "revealed what nobody asked for"
                 assert set(tokens) <= self.disk.keys()
                 assert set(tokens) <= self.offered, "revealed what was not committed"
+            case moves.SendJudgement(_, judgement):
+                pair = self.comparing[judgement.token]
+                assert judgement == pair.judged(judgement.opinion)
             case moves.SendRelease(tokens, _):
                 for token in set(tokens) & self.leased.keys() - self.ended.keys():
                     assert self.scheduler.state_of(token) is None
@@ -297,7 +346,12 @@ class World:
             case moves.Finish():
                 self.finished += 1
         if isinstance(
-            command, moves.SendWant | moves.SendCommits | moves.SendReveals | moves.SendRelease
+            command,
+            moves.SendWant
+            | moves.SendCommits
+            | moves.SendReveals
+            | moves.SendJudgement
+            | moves.SendRelease,
         ):
             assert self.connected
             self.outgoing.append(command)

@@ -6,8 +6,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from client.scheduling import moves
 from client.scheduling.pace import Tuning
-from tests.client.scheduling.machine import BIG, FED, HUGE, PLAIN, World
+from tests.client.scheduling.machine import BIG, FED, HUGE, INLINE, JUDGED, PLAIN, World, far
 from workunits.manifest import SignedManifest
+from workunits.wire.compare import Shown
+
+RESULTS = st.sampled_from([INLINE, far(4), far(5)])
 
 
 class AnyOrder(RuleBasedStateMachine):
@@ -25,7 +28,7 @@ class AnyOrder(RuleBasedStateMachine):
             idle=5.0,
             linger=3.0,
         )
-        self.world = World(tuning, [PLAIN, FED, BIG, HUGE])
+        self.world = World(tuning, [PLAIN, FED, BIG, HUGE, JUDGED])
         self.draining = False
 
     @precondition(lambda self: not self.world.connected)
@@ -35,12 +38,24 @@ class AnyOrder(RuleBasedStateMachine):
 
     @precondition(lambda self: self.world.connected)
     @rule(
-        job=st.sampled_from([PLAIN, FED, BIG, HUGE]),
+        job=st.sampled_from([PLAIN, FED, BIG, HUGE, JUDGED]),
         indices=st.lists(st.integers(0, 99), min_size=1, max_size=4),
         seconds=st.sampled_from([20, 600]),
     )
     def lease(self, job: SignedManifest, indices: list[int], seconds: int) -> None:
         self.world.lease(job.id, indices, seconds)
+
+    @precondition(lambda self: self.world.connected)
+    @rule(
+        job=st.sampled_from([JUDGED, JUDGED, JUDGED, PLAIN]),
+        pairs=st.lists(st.tuples(RESULTS, RESULTS), min_size=1, max_size=3),
+        index=st.sampled_from([0, 1, 99, 100]),
+        seconds=st.sampled_from([20, 600]),
+    )
+    def compare(
+        self, job: SignedManifest, pairs: list[tuple[Shown, Shown]], index: int, seconds: int
+    ) -> None:
+        self.world.compare(job.id, *pairs, index=index, seconds=seconds)
 
     @precondition(lambda self: self.world.connected and self.world.alive)
     @rule(data=st.data())
@@ -147,7 +162,7 @@ class AnyOrder(RuleBasedStateMachine):
         world.run_through()
         assert world.ended.keys() >= world.leased.keys()
         assert not world.disk and not world.running and not world.cells and not world.here
-        assert not world.held and not world.committed
+        assert not world.held and not world.committed and not world.comparing
         if self.draining:
             assert world.finished == 1
 

@@ -1,19 +1,22 @@
 """A tracker for tests: real frames over a real WebSocket, decisions by the test."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from io import BytesIO
 from random import Random
 
 from aiohttp import WSMsgType, web
 
 from workunits.ids import BlobRef, JobId, LeaseToken, PeerKey
 from workunits.manifest import Limits, Manifest, Program, SignedManifest
+from workunits.metainfo import hash_stream
 from workunits.parameters import NamedBlob, Range, Sweep
-from workunits.results import Result
+from workunits.results import Ending, Result
 from workunits.signing import Identity
-from workunits.verification import Comparator, Policy
+from workunits.verification import Comparator, Comparison, Policy
+from workunits.wire.compare import Compare, Compared, Judgement, Pair, Shown
 from workunits.wire.handshake import Challenge, Hello
 from workunits.wire.work import (
     Commits,
@@ -68,6 +71,18 @@ def job_of(
     return SignedManifest.sign(manifest, SUBMITTER)
 
 
+JUDGE = Comparator(Comparison.PROGRAM, command=("same", "{a}", "{b}"))
+"""A comparator of a submitter's own."""
+
+
+def shown(outputs: Mapping[str, bytes]) -> Shown:
+    """A result with these outputs, inline."""
+    contents = tuple(outputs[name] for name in sorted(outputs))
+    refs = (hash_stream(BytesIO(data), len(data)).info.ref for data in contents)
+    named = tuple(map(NamedBlob, sorted(outputs), refs))
+    return Shown(Result(Ending.EXITED, 0, named), contents)
+
+
 def ref_of(number: int, length: int = 1) -> BlobRef:
     """A made-up reference."""
     return BlobRef(number.to_bytes(32, "big"), number.to_bytes(20, "big"), length)
@@ -107,6 +122,7 @@ class TrackerDouble:
     committed: dict[LeaseToken, int] = field(default_factory=dict)
     revealed: dict[LeaseToken, Reveal] = field(default_factory=dict)
     released: list[tuple[LeaseToken, str]] = field(default_factory=list)
+    judged: list[Judgement] = field(default_factory=list)
     wants: list[int] = field(default_factory=list)
     commits_seen: list[LeaseToken] = field(default_factory=list)
     connections: list[Connection] = field(default_factory=list)
@@ -162,9 +178,7 @@ class TrackerDouble:
 
     async def lease(self, connection: Connection) -> None:
         """Top the peer up to what it wants."""
-        if self.job.id not in connection.offered:
-            connection.offered.add(self.job.id)
-            await connection.send(JobOffer(self.job.raw, self.job.signature))
+        await self.offer(connection)
         leases = []
         while self.fresh and len(self.held) < self.hold:
             token = LeaseToken(self.next_token)
@@ -173,6 +187,22 @@ class TrackerDouble:
             leases.append(Lease(self.held[token], token))
         if leases:
             await connection.send(Leases(self.job.id, self.seconds, tuple(leases)))
+
+    async def compare(self, *pairs: tuple[Shown, Shown], index: int = 0) -> list[LeaseToken]:
+        """Ask the latest connection to compare results of a unit."""
+        connection = self.connections[-1]
+        await self.offer(connection)
+        tokens = [LeaseToken(self.next_token + at) for at in range(len(pairs))]
+        self.next_token += len(pairs)
+        asked = (Pair(token, index, *pair) for token, pair in zip(tokens, pairs, strict=True))
+        await connection.send(Compare(self.job.id, 60, tuple(asked)))
+        return tokens
+
+    async def offer(self, connection: Connection) -> None:
+        """Send the job, once."""
+        if self.job.id not in connection.offered:
+            connection.offered.add(self.job.id)
+            await connection.send(JobOffer(self.job.raw, self.job.signature))
 
     async def ask(self, *tokens: LeaseToken) -> None:
         """Ask the latest connection for results."""
@@ -220,6 +250,10 @@ class TrackerDouble:
                     assert reveal.token in self.committed
                     self.revealed[reveal.token] = reveal
                 await connection.send(Revealed(tuple(each.token for each in reveals)))
+            case Compared():
+                message.check(connection.hello.key)
+                assert message.job == self.job.id
+                self.judged += message
             case Release(tokens, reason):
                 for token in tokens:
                     self.released.append((token, reason))
@@ -270,6 +304,7 @@ def peer_key(number: int = 1) -> Identity:
 
 __all__ = [
     "IMAGE",
+    "JUDGE",
     "Connection",
     "PeerKey",
     "TrackerDouble",
@@ -277,5 +312,6 @@ __all__ = [
     "peer_key",
     "ref_of",
     "rng",
+    "shown",
     "tracking",
 ]
