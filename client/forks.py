@@ -6,12 +6,25 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
-from client.ledger import SEEN
+from client.ledger import SEEN, Seen
 from client.tracker_api import TrackerApi, TrackerError
-from validators.witness import Fork, ForkError, Proof, gap, meet, prefix_root, verify_log
-from workunits.checkpoints import SignedCheckpoint
-from workunits.errors import LocalError, ProofError, SwarmError
+from validators.witness import (
+    MAX_FORK,
+    Fork,
+    ForkError,
+    Proof,
+    gap,
+    meet,
+    prefix_root,
+    verify_log,
+)
+from workunits.archive import Items
+from workunits.checkpoints import MAX_NOTE, SignedCheckpoint
+from workunits.errors import LocalError, MalformedError, ProofError, SwarmError
 from workunits.ids import PeerKey, short
+
+MAX_SOURCE = MAX_FORK + 1
+"""Bytes at the start of a file that are enough for ``parse``."""
 
 _FOLDER = "forks"
 _SUFFIX = ".fork"
@@ -62,6 +75,63 @@ async def _prove(fork: Fork, logs: Sequence[TrackerApi]) -> Fork | None:
             continue
         return None if agree else replace(fork, path=path)
     return fork
+
+
+@dataclass(frozen=True, slots=True)
+class Met:
+    """Two views of one ledger that are of one history: how many entries each has."""
+
+    tracker: PeerKey
+    yours: int
+    theirs: int
+
+
+async def hold_against(
+    home: Path, evidence: Fork | SignedCheckpoint, logs: Sequence[TrackerApi]
+) -> Met:
+    """Compare what somebody else saw with what was seen here; the larger is remembered.
+
+    Who has seen nothing yet sees first what the first of ``logs`` shows. Raises ``ForkError``,
+    which names a file with the evidence, and ``SwarmError`` when the two cannot be compared.
+    """
+    forks = Forks(home)
+    if isinstance(evidence, Fork):
+        if evidence.check():
+            raise forks.error(evidence)
+        if fork := await compare(evidence.one, evidence.other, logs):
+            raise forks.error(fork)
+        theirs = evidence.other
+    else:
+        theirs = evidence
+    tracker, seen = verify_log(theirs), Seen(home)
+    mine = seen.latest(tracker)
+    if mine is None:
+        mine = await logs[0].checkpoint()
+        if verify_log(mine) != tracker:
+            raise LocalError(
+                f"they saw the ledger of tracker {short(tracker)}, which you never looked at",
+                hint=f"Name that tracker with --tracker; {logs[0].url} is another one.",
+            )
+    if fork := await compare(mine, theirs, logs):
+        raise forks.error(fork)
+    sizes = mine.checkpoint.size, theirs.checkpoint.size
+    seen.keep(tracker, theirs if sizes[1] > sizes[0] else mine)
+    return Met(tracker, *sizes)
+
+
+def parse(raw: bytes) -> Fork | SignedCheckpoint:
+    """Read the evidence of a fork, a note, or the note at the start of a ledger file.
+
+    Raises ``MalformedError`` or ``LimitError``; verifies nothing.
+    """
+    if raw[:1] == b"d":
+        return Fork.parse(raw)
+    if raw[:1].isdigit():
+        note = next(Items(MAX_NOTE).feed(raw), None)
+        if note is None:
+            raise MalformedError("the ledger file is cut off", hint="Export it again.")
+        return SignedCheckpoint.parse(note)
+    return SignedCheckpoint.parse(raw)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """``swarm ledger``: check every credit that was ever paid; and ``swarm transfer``."""
 
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -106,7 +107,76 @@ async def transfer(call: Invocation, account: str, amount: int) -> None:
         )
 
 
-for each, name in ((verify, "verify"), (export, "export")):
+@command(
+    examples=("swarm ledger checkpoint > mine", "swarm ledger checkpoint --cosign > mine"),
+    key=True,
+)
+@option("--cosign", is_flag=True, help="Sign it with your key, as a witness.")
+async def checkpoint(call: Invocation, cosign: bool) -> None:
+    """Print what the tracker signed of its ledger, to give to others.
+
+    It must go on from what you saw before, and is remembered. Others hold it against what they
+    saw with `swarm ledger compare`.
+    """
+    from client.forks import hold_against
+    from client.tracker_api import now
+    from validators.witness import Witness
+
+    async with call.tracker() as tracker:
+        signed = await tracker.checkpoint()
+        met = await hold_against(call.config.home, signed, (tracker,))
+        if cosign:
+            signed = Witness(met.tracker, signed).cosign(call.identity(), now())
+            await tracker.cosign(signed)
+    note = signed.encode().decode()
+    if call.json:
+        head = {"entries": signed.checkpoint.size, "root": signed.checkpoint.root}
+        terminal.show_json({"tracker": met.tracker, **head, "note": note})
+    else:
+        click.echo(note, nl=False)
+
+
+@command(
+    examples=(
+        "swarm ledger compare theirs",
+        "swarm ledger compare http://tracker.example:8400",
+        "ssh friend swarm ledger checkpoint | swarm ledger compare -",
+    )
+)
+@click.argument("source", metavar="FILE|URL|-")
+async def compare(call: Invocation, source: str) -> None:
+    """Hold what others saw of the ledger against what you saw.
+
+    FILE is what `swarm ledger checkpoint` printed for somebody else, what `swarm ledger export`
+    wrote, or evidence of a fork; URL is where another tracker shows the same ledger. If the two
+    are not of one history, evidence is written to a file that anybody can check with this same
+    command. The exit status is 0 only if they are.
+    """
+    from client.forks import hold_against, parse
+    from client.tracker_api import TrackerApi
+
+    async with call.tracker() as tracker:
+        if "://" in source:
+            async with TrackerApi.connect(source) as other:
+                theirs = await other.checkpoint()
+                met = await hold_against(call.config.home, theirs, (tracker, other))
+                for each in await other.witnessed():
+                    await hold_against(call.config.home, each, (tracker, other))
+        else:
+            met = await hold_against(call.config.home, parse(_start(source)), (tracker,))
+    if call.json:
+        terminal.show_json(met)
+    else:
+        entries = plural(met.yours, "entry", "entries")
+        click.echo(f"one history: you saw {entries} of it, they saw {met.theirs:,}")
+
+
+for each, name in (
+    (verify, "verify"),
+    (export, "export"),
+    (checkpoint, "checkpoint"),
+    (compare, "compare"),
+):
     ledger.add_command(each, name)
 
 
@@ -116,6 +186,22 @@ async def _download(call: Invocation, url: str | None) -> AsyncIterator[bytes]:
     async with TrackerApi.connect(url or call.config.tracker) as tracker:
         async for chunk in tracker.export():
             yield chunk
+
+
+def _start(source: str) -> bytes:
+    """As much of a file, or of standard input, as a checkpoint or evidence can have."""
+    from client.forks import MAX_SOURCE
+
+    if source == "-":
+        return sys.stdin.buffer.read(MAX_SOURCE)
+    try:
+        with Path(source).open("rb") as file:
+            return file.read(MAX_SOURCE)
+    except OSError as error:
+        raise LocalError(
+            f"cannot read {source}: {error.strerror}",
+            hint="Name a file that `swarm ledger checkpoint` printed, or the address of a tracker.",
+        ) from None
 
 
 async def _file(path: Path) -> AsyncIterator[bytes]:
