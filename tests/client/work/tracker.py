@@ -53,12 +53,13 @@ def job_of(
     wall: int = 60,
     comparator: Comparator | None = None,
     name: str = "squares",
+    image: str = IMAGE,
 ) -> SignedManifest:
     """A signed job of ``units`` units."""
     manifest = Manifest(
         submitter=SUBMITTER.key,
         name=name,
-        program=Program(IMAGE, ("square", "{n}"), files),
+        program=Program(image, ("square", "{n}"), files),
         parameters=Sweep((Range("n", 0, 1, units),)),
         inputs=inputs,
         outputs=outputs,
@@ -171,9 +172,9 @@ class TrackerDouble:
         assert self.runner is not None
         await self.runner.cleanup()
 
-    async def until(self, condition: Callable[[], bool]) -> None:
+    async def until(self, condition: Callable[[], bool], patience: float = PATIENCE) -> None:
         """Wait for ``condition``, which is looked at after every message."""
-        async with asyncio.timeout(PATIENCE), self.changed:
+        async with asyncio.timeout(patience), self.changed:
             await self.changed.wait_for(condition)
 
     async def lease(self, connection: Connection) -> None:
