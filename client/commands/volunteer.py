@@ -150,7 +150,7 @@ async def _volunteer(
         else None
     )
     with BlobStore(config.blobs, quota=offer.disk_bytes) as store:
-        async with BlobSwarm(store, url) as swarm:
+        async with BlobSwarm(store, url, gossip=witness) as swarm:
             worker = Volunteer(
                 url,
                 identity,

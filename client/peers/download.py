@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import TypeAlias
 
-from client.peers import protocol
+from client.peers import extensions, protocol
 from client.peers.layout import Block, Layout
 from client.peers.picker import Peer, Picker
 from workunits.errors import SwarmError
@@ -162,16 +162,16 @@ class Download:
         match event:
             case protocol.Received(block, data):
                 return self._received(peer, block, data, now)
-            case protocol.Introduced(metadata, queue):
+            case extensions.Introduced(metadata, queue):
                 picker.limit(peer, queue)
                 if metadata and self.info is None and peer not in self._sources:
                     self._sources.append(peer)
                     if self._source is None:
                         return self._next_source(now)
                 return []
-            case protocol.MetadataReceived(part, data):
+            case extensions.MetadataReceived(part, data):
                 return self._metadata(peer, part, data, now)
-            case protocol.MetadataRejected():
+            case extensions.MetadataRejected():
                 return self._next_source(now) if peer == self._source else []
             case protocol.Has(pieces):
                 picker.has(peer, pieces)
@@ -276,7 +276,7 @@ class Download:
         if self._source is None:
             return []
         self._deadline = now + METADATA_TIMEOUT
-        count = -(-self._size // protocol.METADATA_BLOCK)
+        count = -(-self._size // extensions.METADATA_BLOCK)
         return [AskMetadata(self._source, part) for part in range(count)]
 
     def _interests(self, peer: Peer) -> list[Command]:

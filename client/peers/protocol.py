@@ -1,7 +1,7 @@
 """The BitTorrent peer protocol without I/O: bytes in, events out; commands give bytes.
 
-BEP 3 (wire), BEP 6 (fast extension), BEP 10 (extensions), BEP 9 (metadata exchange). The stream
-may be cut anywhere. Whatever a peer sends is bounded: one message by its type's size, small
+BEP 3 (wire), BEP 6 (fast extension); ``extensions`` has BEP 9 and 10. The stream may be cut
+anywhere. Whatever a peer sends is bounded: one message by its type's size, small
 messages by an allowance that refills with time. An error raised here ends the connection.
 """
 
@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from struct import Struct
 from typing import TypeAlias
 
+from client.peers import extensions
+from client.peers.extensions import Extensions
 from client.peers.layout import Block, Layout
-from workunits.canonical import decode_fields, encode
+from workunits.checkpoints import SignedCheckpoint
 from workunits.errors import LimitError, MalformedError
-from workunits.metainfo import LEAF_SIZE, MAX_INFO
 
 PROTOCOL = b"\x13BitTorrent protocol"
 HANDSHAKE_SIZE = 68
@@ -20,15 +21,8 @@ RESERVED = bytes([0, 0, 0, 0, 0, 0x10, 0, 0x04])
 MAX_BLOCK = 128 * 1024
 """The longest block that is taken or served, bytes. Ours are 16 KiB."""
 
-METADATA_BLOCK = LEAF_SIZE
-METADATA_ID = 1
-"""The extension number under which we take metadata messages (BEP 10)."""
-
-QUEUE_LIMIT = 512
-"""Requests of one peer that may wait for an answer; announced as ``reqq``."""
-
-AGENT = "Open-Swarm"
-MAX_EXTENDED = 2 + 256 + METADATA_BLOCK
+QUEUE_LIMIT = extensions.QUEUE_LIMIT
+MAX_EXTENDED = 1 + extensions.MAX_BODY
 MAX_MESSAGE = 9 + MAX_BLOCK
 ALLOWANCE = 4096
 REFILL = 512.0
@@ -64,14 +58,6 @@ class Handshaken:
     peer_id: bytes
     fast: bool
     extended: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Introduced:
-    """The peer's extension handshake: whether it serves metadata, and how much it queues."""
-
-    metadata: bool
-    queue: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,31 +122,8 @@ class AllowedFast:
     piece: int
 
 
-@dataclass(frozen=True, slots=True)
-class MetadataRequested:
-    """The peer asks for 16 KiB of the info dictionary (BEP 9)."""
-
-    part: int
-
-
-@dataclass(frozen=True, slots=True)
-class MetadataReceived:
-    """Part of the info dictionary came, unchecked."""
-
-    part: int
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class MetadataRejected:
-    """The peer does not have the info dictionary."""
-
-    part: int
-
-
 Event: TypeAlias = (
     Handshaken
-    | Introduced
     | Choking
     | Interested
     | Has
@@ -170,9 +133,7 @@ Event: TypeAlias = (
     | Received
     | Rejected
     | AllowedFast
-    | MetadataRequested
-    | MetadataReceived
-    | MetadataRejected
+    | extensions.Event
 )
 
 
@@ -182,13 +143,12 @@ class PeerWire:
     __slots__ = (
         "_allowance",
         "_buffer",
+        "_extensions",
         "_first",
         "_info_hash",
         "_last",
         "_layout",
-        "_metadata_size",
         "_peer_id",
-        "_theirs",
         "fast",
         "ready",
     )
@@ -200,12 +160,11 @@ class PeerWire:
         self._info_hash = info_hash
         self._peer_id = peer_id
         self._layout = layout
-        self._metadata_size = metadata_size
+        self._extensions = Extensions(metadata_size)
         self._buffer = bytearray()
         self._allowance = float(ALLOWANCE)
         self._last = now
         self._first = True
-        self._theirs = 0
         self.fast = False
         self.ready = False
 
@@ -217,14 +176,7 @@ class PeerWire:
 
     def introduce(self, *, metadata: bool) -> bytes:
         """The extension handshake (BEP 10), for peers whose handshake says that they extend."""
-        body: dict[str, object] = {
-            "m": {"ut_metadata": METADATA_ID},
-            "reqq": QUEUE_LIMIT,
-            "v": AGENT,
-        }
-        if metadata:
-            body["metadata_size"] = self._metadata_size
-        return _extended(0, encode(body))
+        return _extended(self._extensions.introduce(metadata=metadata))
 
     def possess(self, pieces: bytes | None, *, every: bool) -> bytes:
         """Say what we have: every piece, the bitfield ``pieces``, or nothing."""
@@ -242,17 +194,15 @@ class PeerWire:
 
     def ask_metadata(self, part: int) -> bytes:
         """Ask for part ``part`` of the info dictionary. Needs ``Introduced(metadata=True)``."""
-        return _extended(self._theirs, encode({"msg_type": 0, "piece": part}))
+        return _extended(self._extensions.ask_metadata(part))
 
     def give_metadata(self, part: int, raw: bytes | None) -> bytes:
         """Answer a metadata request from the info dictionary ``raw``, or refuse it."""
-        if not self._theirs:
-            return b""
-        data = b"" if raw is None else raw[part * METADATA_BLOCK : (part + 1) * METADATA_BLOCK]
-        if raw is None or not data:
-            return _extended(self._theirs, encode({"msg_type": 2, "piece": part}))
-        head = encode({"msg_type": 1, "piece": part, "total_size": len(raw)})
-        return _extended(self._theirs, head + data)
+        return _extended(self._extensions.give_metadata(part, raw))
+
+    def tell(self, signed: SignedCheckpoint) -> bytes:
+        """Tell what was seen of the ledger, once, if the peer's introduction asks for that."""
+        return _extended(self._extensions.tell(signed))
 
     def reject(self, block: Block) -> bytes:
         """Refuse a request; peers without the fast extension are told nothing."""
@@ -364,48 +314,9 @@ class PeerWire:
             events.append(Cancelled(block) if kind == CANCEL else Rejected(block))
         elif kind == EXTENDED:
             self._first = first
-            self._extension(body, events)
-
-    def _extension(self, body: bytes, events: list[Event]) -> None:
-        if not body:
-            raise MalformedError("the peer sent an empty extension message")
-        if body[0] == 0:
-            events.append(self._introduced(body[1:]))
-        elif body[0] == METADATA_ID:
-            event = self._metadata(body[1:])
+            event = self._extensions.receive(body)
             if event is not None:
                 events.append(event)
-
-    def _introduced(self, raw: bytes) -> Introduced:
-        fields = decode_fields(raw, limit=MAX_EXTENDED, what="extension handshake")
-        numbers = fields.group("m") if fields.has("m") else None
-        self._theirs = (
-            numbers.integer("ut_metadata", 0, 255)
-            if numbers is not None and numbers.has("ut_metadata")
-            else 0
-        )
-        size = fields.integer("metadata_size", 0) if fields.has("metadata_size") else 0
-        queue = fields.integer("reqq", 1) if fields.has("reqq") else 250
-        # A peer with a wrong size has another info dictionary; it is of no use to ask it.
-        metadata = bool(self._theirs) and size == self._metadata_size
-        return Introduced(metadata, min(queue, QUEUE_LIMIT))
-
-    def _metadata(self, raw: bytes) -> Event | None:
-        end = end_of_value(raw)
-        fields = decode_fields(raw[:end], limit=256, what="metadata message")
-        kind = fields.integer("msg_type", 0, 255)
-        part = fields.integer("piece", 0, MAX_INFO // METADATA_BLOCK)
-        if kind == 0:
-            return MetadataRequested(part)
-        if kind == 2:
-            return MetadataRejected(part)
-        if kind != 1:
-            return None  # BEP 9: unknown kinds are ignored
-        data = raw[end:]
-        wanted = min(METADATA_BLOCK, self._metadata_size - part * METADATA_BLOCK)
-        if fields.integer("total_size") != self._metadata_size or len(data) != wanted:
-            raise MalformedError("metadata message: the size is wrong")
-        return MetadataReceived(part, data)
 
     def _bitfield(self, body: bytes) -> Event:
         count = self._layout.count
@@ -462,34 +373,5 @@ def bitfield_of(pieces: set[int], count: int) -> bytes:
     return bytes(field)
 
 
-def end_of_value(raw: bytes) -> int:
-    """Where the bencoded value at the start of ``raw`` ends; data may follow it (BEP 9).
-
-    Only finds the end; the value itself is for ``canonical.decode`` to check. Raises
-    ``MalformedError`` when there is none.
-    """
-    depth = 0
-    at = 0
-    while at < len(raw):
-        head = raw[at : at + 1]
-        if head in (b"d", b"l"):
-            depth += 1
-            at += 1
-        elif head == b"e":
-            depth -= 1
-            at += 1
-        else:
-            stop = raw.find(b"e" if head == b"i" else b":", at, at + 24)
-            digits = raw[at + 1 : stop] if head == b"i" else raw[at:stop]
-            if stop < 0 or not digits.removeprefix(b"-").isdigit():
-                break
-            at = stop + 1 if head == b"i" else stop + 1 + max(0, int(digits))
-        if depth < 0 or at > len(raw):
-            break
-        if depth == 0:
-            return at
-    raise MalformedError("the peer's extension message is not bencode")
-
-
-def _extended(number: int, body: bytes) -> bytes:
-    return message(EXTENDED, bytes([number]) + body)
+def _extended(body: bytes) -> bytes:
+    return message(EXTENDED, body) if body else b""

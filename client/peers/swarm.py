@@ -18,6 +18,7 @@ from typing import Any
 import aiohttp
 
 from client.blobs import BlobStore
+from client.peers.extensions import Gossip
 from client.peers.member import Batch, Listener, Member
 from client.peers.signalling import Schedule, TrackerSocket
 from client.peers.stats import BlobStats, Progress, SwarmStats, Traffic
@@ -77,14 +78,19 @@ class BlobSwarm:
         tracker: str,
         *,
         connector: Connector | None = None,
+        gossip: Gossip | None = None,
         rng: Random | None = None,
         grace: float = GRACE,
         patience: float = PATIENCE,
     ) -> None:
-        """``tracker`` is a base URL. ``grace`` and ``patience`` are seconds."""
+        """``tracker`` is a base URL. ``grace`` and ``patience`` are seconds.
+
+        ``gossip`` hears what peers saw of the tracker's ledger, and tells them.
+        """
         self._store = store
         self._tracker = tracker.rstrip("/")
         self._connector = connector or WebRtcConnector()
+        self._gossip = gossip
         self._rng = rng or Random(secrets.randbits(64))  # noqa: S311 - jitter is no secret
         self._grace = grace
         self._patience = patience
@@ -213,7 +219,12 @@ class BlobSwarm:
                     f"blob {ref} shares its v1 hash with another one", hint="One of them is forged."
                 )
             return member
-        torrent = Torrent(ref, self._store, self._peer_id, rng=self._rng, clock=self._clock)
+        torrent = Torrent(
+            *(ref, self._store, self._peer_id),
+            rng=self._rng,
+            clock=self._clock,
+            gossip=self._gossip,
+        )
         member = Member(torrent, Schedule(self._rng))
         self._members[ref.v1] = member
         self._announce_due(member)

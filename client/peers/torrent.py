@@ -13,8 +13,9 @@ from random import Random
 from typing import BinaryIO
 
 from client.blobs import BlobStore, Incoming
-from client.peers import download, protocol
+from client.peers import download, extensions, protocol
 from client.peers.download import Download
+from client.peers.extensions import Gossip
 from client.peers.layout import Block, Layout
 from client.peers.protocol import PeerWire
 from client.peers.stats import Traffic
@@ -62,7 +63,14 @@ class Torrent:
     """The state of one blob that is fetched, served, or both."""
 
     def __init__(
-        self, ref: BlobRef, store: BlobStore, peer_id: bytes, *, rng: Random, clock: Clock
+        self,
+        ref: BlobRef,
+        store: BlobStore,
+        peer_id: bytes,
+        *,
+        rng: Random,
+        clock: Clock,
+        gossip: Gossip | None = None,
     ) -> None:
         """Start as a seed when ``store`` has the blob, and else as a download."""
         self.ref = ref
@@ -74,6 +82,7 @@ class Torrent:
 
         self._store = store
         self._peer_id = peer_id
+        self._gossip = gossip
         self._clock = clock
         self._layout = Layout.of(ref.length)
         self._metadata_size = info_size_of(ref.length)
@@ -199,12 +208,18 @@ class Torrent:
             case protocol.Cancelled(block):
                 if self._upload.cancel(connection, block):
                     self._send(connection, wire.reject(block))
-            case protocol.MetadataRequested(part):
+            case extensions.MetadataRequested(part):
                 raw = self._info.raw if self._info is not None else None
                 self._send(connection, wire.give_metadata(part, raw))
+            case extensions.CheckpointTold(signed):
+                if self._gossip is not None:
+                    self._gossip.hear(signed)
             case _:
                 if isinstance(event, protocol.HasAll):
                     connection.every = True
+                if isinstance(event, extensions.Introduced) and self._gossip is not None:
+                    head = self._gossip.head()
+                    self._send(connection, wire.tell(head) if head is not None else b"")
                 if self._download is not None:
                     fast = wire.fast
                     self._run(self._download.handle(connection, event, now, fast=fast), now)

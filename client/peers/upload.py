@@ -3,8 +3,8 @@
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
+from client.peers.extensions import QUEUE_LIMIT
 from client.peers.layout import Block
-from client.peers.protocol import QUEUE_LIMIT
 
 SLOTS = 8
 """Peers that are served at the same time, per blob."""

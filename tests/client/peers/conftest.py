@@ -9,6 +9,7 @@ import pytest
 from aiohttp import web
 
 from client.blobs import BlobStore
+from client.peers.extensions import Gossip
 from client.peers.swarm import BlobSwarm
 from client.peers.transport import Connector
 from tracker.announce.handlers import AnnounceService
@@ -116,12 +117,17 @@ class Peers:
         self,
         *,
         connector: Connector | None = None,
+        gossip: Gossip | None = None,
         grace: float = 1000.0,
         patience: float = 1000.0,
     ) -> tuple[BlobSwarm, BlobStore]:
         store = self._make_store()
         swarm = BlobSwarm(
-            store, self._tracker.url, connector=connector, grace=grace, patience=patience
+            *(store, self._tracker.url),
+            connector=connector,
+            gossip=gossip,
+            grace=grace,
+            patience=patience,
         )
         await self._stack.enter_async_context(swarm)
         return swarm, store

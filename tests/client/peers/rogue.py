@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
-from client.peers import protocol
+from client.peers import extensions, protocol
 from client.peers.layout import Block, Layout
 from client.peers.protocol import PeerWire
 from client.peers.transport import Channel
@@ -67,7 +67,7 @@ class Rogue:
                 await send(self.wire.introduce(metadata=True))
             case protocol.Interested(on=True) if self.unchokes:
                 await send(protocol.message(protocol.UNCHOKE))
-            case protocol.MetadataRequested(part) if self.gives_info:
+            case extensions.MetadataRequested(part) if self.gives_info:
                 await send(self.wire.give_metadata(part, self.raw_info))
             case protocol.Requested(block):
                 self.asked.append(block)

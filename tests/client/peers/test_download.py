@@ -3,10 +3,10 @@
 from hashlib import sha256
 from random import Random
 
-from client.peers import download, protocol
+from client.peers import download, extensions, protocol
 from client.peers.download import METADATA_TIMEOUT, Download
+from client.peers.extensions import METADATA_BLOCK
 from client.peers.layout import BLOCK_SIZE, Block
-from client.peers.protocol import METADATA_BLOCK
 from workunits.metainfo import Hasher, Metainfo
 
 CONTENT = Random(4).randbytes(15 * 1024 * 1024)
@@ -21,7 +21,7 @@ def hashed() -> Metainfo:
 
 INFO = hashed()
 PARTS = [INFO.raw[at : at + METADATA_BLOCK] for at in range(0, len(INFO.raw), METADATA_BLOCK)]
-INTRODUCED = protocol.Introduced(metadata=True, queue=100)
+INTRODUCED = extensions.Introduced(metadata=True, queue=100)
 
 
 def started(*peers: str) -> Download:
@@ -38,7 +38,7 @@ def handle(at: Download, peer: str, event: protocol.Event, now: float = 0.0) -> 
 def give(at: Download, peer: str, parts: list[bytes]) -> list[object]:
     found: list[object] = []
     for part, data in enumerate(parts):
-        found += handle(at, peer, protocol.MetadataReceived(part, data))
+        found += handle(at, peer, extensions.MetadataReceived(part, data))
     return found
 
 
@@ -55,8 +55,8 @@ def test_parts_may_come_in_any_order_and_twice() -> None:
     at = started("a")
     handle(at, "a", INTRODUCED)
     last = len(PARTS) - 1
-    assert handle(at, "a", protocol.MetadataReceived(last, PARTS[last])) == []
-    again = handle(at, "a", protocol.MetadataReceived(last, PARTS[last]))
+    assert handle(at, "a", extensions.MetadataReceived(last, PARTS[last])) == []
+    again = handle(at, "a", extensions.MetadataReceived(last, PARTS[last]))
     assert again == [download.Unwanted("a")]
     assert give(at, "a", PARTS[:-1])[-1] == download.Begin(INFO)
 
@@ -79,11 +79,11 @@ def test_a_peer_that_takes_too_long_refuses_or_leaves_is_passed_over() -> None:
             assert at.tick(METADATA_TIMEOUT - 1) == []
             commands = at.tick(METADATA_TIMEOUT + 1)
         elif how == "refuses":
-            commands = at.handle("slow", protocol.MetadataRejected(0), 1.0, fast=True)
+            commands = at.handle("slow", extensions.MetadataRejected(0), 1.0, fast=True)
         else:
             commands = at.leave("slow", 1.0)
         assert commands[0] == download.AskMetadata("good", 0)
-        assert handle(at, "good", protocol.MetadataReceived(0, PARTS[0])) == []
+        assert handle(at, "good", extensions.MetadataReceived(0, PARTS[0])) == []
 
 
 def test_parts_from_somebody_who_was_not_asked_count_against_it() -> None:

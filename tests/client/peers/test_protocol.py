@@ -9,6 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from client.peers import protocol
+from client.peers.extensions import (
+    CHECKPOINT,
+    NUMBERS,
+    CheckpointTold,
+    Introduced,
+    MetadataReceived,
+    MetadataRejected,
+    MetadataRequested,
+    end_of_value,
+)
 from client.peers.layout import BLOCK_SIZE, Block, Layout
 from client.peers.protocol import (
     ALLOWANCE,
@@ -20,25 +30,22 @@ from client.peers.protocol import (
     Has,
     HasAll,
     Interested,
-    Introduced,
-    MetadataReceived,
-    MetadataRejected,
-    MetadataRequested,
     PeerWire,
     Received,
     Rejected,
     Requested,
     bitfield_of,
     cancel,
-    end_of_value,
     have,
     message,
     request,
     serve,
 )
 from workunits.canonical import encode
+from workunits.checkpoints import Checkpoint, SignedCheckpoint
 from workunits.errors import LimitError, MalformedError, RemoteError
 from workunits.metainfo import info_size_of
+from workunits.signing import Identity
 
 LENGTH = 300_000
 LAYOUT = Layout.of(LENGTH)
@@ -67,6 +74,8 @@ def speaker() -> PeerWire:
     return made
 
 
+LOG = Identity.from_seed(b"l" * 32)
+NOTE = SignedCheckpoint(Checkpoint("log.example", 7, bytes(32))).sign(LOG, "log.example")
 BLOCK = Block(2, BLOCK_SIZE * 0, 16_000)
 DATA = os.urandom(16_000)
 STREAM: list[tuple[bytes, list[Event]]] = [
@@ -87,6 +96,7 @@ STREAM: list[tuple[bytes, list[Event]]] = [
     (speaker().ask_metadata(0), [MetadataRequested(0)]),
     (speaker().give_metadata(0, INFO), [MetadataReceived(0, INFO[:BLOCK_SIZE])]),
     (speaker().give_metadata(0, None), [MetadataRejected(0)]),
+    (speaker().tell(NOTE), [CheckpointTold(NOTE)]),
     (message(protocol.CHOKE), [Choking(on=True)]),
     (message(protocol.NOT_INTERESTED), [Interested(on=False)]),
 ]
@@ -255,6 +265,12 @@ def extended(number: int, value: object, tail: bytes = b"") -> bytes:
         extended(1, {"msg_type": 1, "piece": 0, "total_size": SIZE}, bytes(SIZE + 1)),
         extended(1, {"msg_type": 1, "piece": 9, "total_size": SIZE}),
         message(protocol.EXTENDED, b"\x01i1e"),
+        extended(0, {"m": {"os_checkpoint": 256}}),
+        message(protocol.EXTENDED, b"\x02"),
+        message(protocol.EXTENDED, b"\x02" + NOTE.encode()[:-1]),
+        message(protocol.EXTENDED, b"\x02" + NOTE.encode() + b"\n"),
+        message(protocol.EXTENDED, b"\x02" + NOTE.encode() * 100),
+        message(protocol.EXTENDED, b"\x02" + NOTE.encode()) * 2,
     ],
 )
 def test_a_bad_extension_message_is_refused(raw: bytes) -> None:
@@ -276,6 +292,25 @@ def test_extensions_that_we_do_not_know_are_ignored() -> None:
 
 def test_metadata_is_given_only_to_those_who_can_take_it() -> None:
     assert greeted().give_metadata(0, INFO) == b""
+
+
+def test_a_checkpoint_is_told_once_and_only_to_those_who_take_it() -> None:
+    assert NUMBERS[CHECKPOINT] == 2
+    assert greeted().tell(NOTE) == b""
+    reader = greeted()
+    reader.receive(extended(0, {"m": {"ut_metadata": 3}}), 0.0)
+    assert reader.tell(NOTE) == b""
+    reader = greeted()
+    reader.receive(extended(0, {"m": {"os_checkpoint": 9}}), 0.0)
+    assert reader.tell(NOTE) == message(protocol.EXTENDED, b"\x09" + NOTE.encode())
+    reader.receive(extended(0, {"m": {"os_checkpoint": 9}}), 0.0)
+    assert reader.tell(NOTE) == b""
+
+
+@given(st.binary(max_size=300))
+def test_noise_instead_of_a_checkpoint_never_raises_anything_else(raw: bytes) -> None:
+    with suppress(RemoteError):
+        greeted().receive(message(protocol.EXTENDED, b"\x02" + raw), 0.0)
 
 
 @given(st.binary(max_size=400))

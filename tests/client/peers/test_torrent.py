@@ -10,10 +10,10 @@ from random import Random
 import pytest
 
 from client.blobs import BlobStore
-from client.peers import protocol
+from client.peers import extensions, protocol
+from client.peers.extensions import QUEUE_LIMIT
 from client.peers.layout import BLOCK_SIZE, Block
 from client.peers.picker import DROP_TIMEOUT, STALL_TIMEOUT
-from client.peers.protocol import QUEUE_LIMIT
 from client.peers.torrent import HANDSHAKE_TIMEOUT, KEEPALIVE, SILENCE_TIMEOUT, Torrent
 from client.peers.transport import MemoryChannel
 from tests.client.peers.conftest import MakeStore, until
@@ -189,7 +189,7 @@ async def test_a_peer_that_never_answers_for_metainfo_is_passed_over(
     info = info_of(DATA)
     async with bench(make_store, info.ref) as at:
         mute = at.connect(info, DATA, gives_info=False)
-        await until(lambda: protocol.MetadataRequested(0) in mute.events)
+        await until(lambda: extensions.MetadataRequested(0) in mute.events)
         at.connect(info, DATA)
         await until(lambda: at.torrent.peers == 2)
         await asyncio.sleep(0)
@@ -333,9 +333,9 @@ async def test_a_seed_serves_the_metainfo_and_blocks(make_store: MakeStore) -> N
         assert at.torrent.seeding
         customer = Customer(at, info)
         block = Block(3, 0, 1000)
-        await until(lambda: any(isinstance(e, protocol.Introduced) for e in customer.events))
+        await until(lambda: any(isinstance(e, extensions.Introduced) for e in customer.events))
         assert protocol.HasAll() in customer.events
-        assert protocol.Introduced(True, QUEUE_LIMIT) in customer.events
+        assert extensions.Introduced(True, QUEUE_LIMIT) in customer.events
         await customer.channel.send(customer.rogue.wire.ask_metadata(0))
         await customer.channel.send(protocol.request(block))
         await until(lambda: protocol.Rejected(block) in customer.events)  # choked
@@ -345,7 +345,7 @@ async def test_a_seed_serves_the_metainfo_and_blocks(make_store: MakeStore) -> N
         await until(lambda: any(isinstance(e, protocol.Received) for e in customer.events))
         start = 3 * info.piece_length
         assert protocol.Received(block, DATA[start : start + 1000]) in customer.events
-        assert protocol.MetadataReceived(0, info.raw) in customer.events
+        assert extensions.MetadataReceived(0, info.raw) in customer.events
         assert at.torrent.traffic.sent == 1000
 
 

@@ -1,7 +1,7 @@
 """Slots are few, rotate, and never queue more than they should."""
 
+from client.peers.extensions import QUEUE_LIMIT
 from client.peers.layout import BLOCK_SIZE, Block
-from client.peers.protocol import QUEUE_LIMIT
 from client.peers.upload import ROTATION, SLOTS, Turn, Upload
 
 BLOCK = Block(0, 0, BLOCK_SIZE)
