@@ -14,6 +14,8 @@ from workunits.ids import PeerKey
 SEEN = "ledgers"
 """The folder of what was seen, in a home."""
 
+_KEEP = "Both are signed; `swarm ledger compare` with the same file or address keeps the evidence."
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -89,7 +91,7 @@ class Verification:
             raise AuditError(
                 f"the ledger has {signed.checkpoint.size:,} entries, and had "
                 f"{before.checkpoint.size:,} before: it was cut",
-                hint="Both checkpoints are signed; keep them, together they are the proof.",
+                hint=_KEEP,
             )
         self._compare()
 
@@ -102,7 +104,7 @@ class Verification:
         if before.checkpoint.root != audit.root:
             raise AuditError(
                 f"the first {audit.size:,} entries are not those that were signed before: a fork",
-                hint="Both checkpoints are signed; keep them, together they are the proof.",
+                hint=_KEEP,
             )
 
 

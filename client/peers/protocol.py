@@ -1,8 +1,8 @@
 """The BitTorrent peer protocol without I/O: bytes in, events out; commands give bytes.
 
 BEP 3 (wire), BEP 6 (fast extension); ``extensions`` has BEP 9 and 10. The stream may be cut
-anywhere. Whatever a peer sends is bounded: one message by its type's size, small
-messages by an allowance that refills with time. An error raised here ends the connection.
+anywhere. Whatever a peer sends is bounded: one message by its type's size, small messages by an
+allowance that refills with time. An error raised here ends the connection.
 """
 
 from dataclasses import dataclass
