@@ -13,8 +13,8 @@ from validators.witness import (
     Fork,
     ForkError,
     Proof,
+    Witness,
     gap,
-    meet,
     prefix_root,
     verify_log,
 )
@@ -28,40 +28,44 @@ MAX_SOURCE = MAX_FORK + 1
 
 _FOLDER = "forks"
 _SUFFIX = ".fork"
-_NO_PROOF = ProofError.code
 
 
-async def compare(
-    mine: SignedCheckpoint, theirs: SignedCheckpoint, logs: Sequence[TrackerApi]
-) -> Fork | None:
-    """Whether two checkpoints of one ledger are of two histories; ``logs`` are asked for proofs.
+async def see(witness: Witness, theirs: SignedCheckpoint, logs: Sequence[TrackerApi]) -> Witness:
+    """Let ``witness`` see a checkpoint; ``logs`` are asked how it goes together with the last.
 
-    Raises ``SwarmError`` when proofs are needed and none of ``logs`` could be asked, and as
-    ``witness.meet`` does.
+    Raises ``ForkError`` with the best evidence that there is, ``SwarmError`` when proofs are
+    needed and none of ``logs`` could be asked, and as ``Witness.see`` does.
     """
-    if not (needed := gap(mine, theirs)):
-        return meet(mine, theirs)
+    needed = gap(witness.latest, theirs) if witness.latest is not None else None
+    if needed is None:
+        return witness.see(theirs)
     found: Fork | None = None
     failure: SwarmError | None = None
     for log in logs:
-        proof: Proof | None = None
         try:
-            proof = await log.consistency(*needed)
-        except TrackerError as error:
-            if error.code != _NO_PROOF:
-                failure = error
-                continue
+            return witness.see(theirs, await _proof(log, *needed))
+        except ForkError as error:
+            found = error.fork
         except SwarmError as error:
             failure = error
-            continue
-        found = meet(mine, theirs, proof)
-        if found is None:
-            return None
     if found is None:
         raise failure or LocalError(
             "no tracker to ask how the two checkpoints go together", hint="Name one with --tracker."
         )
-    return await _prove(found, logs)
+    fork = await _prove(found, logs)
+    if fork is None:
+        return witness.grow(theirs)
+    raise ForkError(fork)
+
+
+async def _proof(log: TrackerApi, old: int, new: int) -> Proof | None:
+    """The consistency proof of a log; ``None`` when it says that it has none."""
+    try:
+        return await log.consistency(old, new)
+    except TrackerError as error:
+        if error.code == ProofError.code:
+            return None
+        raise
 
 
 async def _prove(fork: Fork, logs: Sequence[TrackerApi]) -> Fork | None:
@@ -94,29 +98,35 @@ async def hold_against(
     Who has seen nothing yet sees first what the first of ``logs`` shows. Raises ``ForkError``,
     which names a file with the evidence, and ``SwarmError`` when the two cannot be compared.
     """
-    forks = Forks(home)
-    if isinstance(evidence, Fork):
-        if evidence.check():
-            raise forks.error(evidence)
-        if fork := await compare(evidence.one, evidence.other, logs):
-            raise forks.error(fork)
-        theirs = evidence.other
-    else:
-        theirs = evidence
-    tracker, seen = verify_log(theirs), Seen(home)
-    mine = seen.latest(tracker)
-    if mine is None:
-        mine = await logs[0].checkpoint()
-        if verify_log(mine) != tracker:
-            raise LocalError(
-                f"they saw the ledger of tracker {short(tracker)}, which you never looked at",
-                hint=f"Name that tracker with --tracker; {logs[0].url} is another one.",
-            )
-    if fork := await compare(mine, theirs, logs):
-        raise forks.error(fork)
-    sizes = mine.checkpoint.size, theirs.checkpoint.size
-    seen.keep(tracker, theirs if sizes[1] > sizes[0] else mine)
-    return Met(tracker, *sizes)
+    forks, seen = Forks(home), Seen(home)
+    try:
+        if isinstance(evidence, Fork):
+            theirs = evidence.other
+            tracker = verify_log(theirs)
+            if evidence.check():
+                raise ForkError(evidence)
+            await see(Witness(tracker, evidence.one), theirs, logs)
+        else:
+            theirs = evidence
+            tracker = verify_log(theirs)
+        mine = seen.latest(tracker) or await _first(tracker, logs[0])
+        latest = (await see(Witness(tracker, mine), theirs, logs)).latest
+    except ForkError as error:
+        raise forks.error(error.fork) from None
+    assert latest is not None
+    seen.keep(tracker, latest)
+    return Met(tracker, mine.checkpoint.size, theirs.checkpoint.size)
+
+
+async def _first(tracker: PeerKey, log: TrackerApi) -> SignedCheckpoint:
+    """What a tracker shows to somebody who never looked at it."""
+    signed = await log.checkpoint()
+    if verify_log(signed) != tracker:
+        raise LocalError(
+            f"they saw the ledger of tracker {short(tracker)}, which you never looked at",
+            hint=f"Name that tracker with --tracker; {log.url} is another one.",
+        )
+    return signed
 
 
 def parse(raw: bytes) -> Fork | SignedCheckpoint:

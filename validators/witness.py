@@ -11,7 +11,7 @@ from typing import Self
 from workunits.archive import origin, tracker_of
 from workunits.canonical import decode_fields, encode
 from workunits.checkpoints import MAX_NOTE, Checkpoint, NoteKey, NoteKind, SignedCheckpoint
-from workunits.errors import AuditError, MalformedError, ProofError, RefusedError
+from workunits.errors import AuditError, MalformedError, ProofError
 from workunits.ids import PeerKey, parse_hash
 from workunits.merkle import (
     EMPTY_ROOT,
@@ -41,12 +41,6 @@ class ForkError(AuditError):
     def __init__(self, fork: "Fork", *, hint: str = "") -> None:
         super().__init__(fork.describe(), hint=hint)
         self.fork = fork
-
-
-class StaleError(RefusedError):
-    """A checkpoint is older than what was seen of its log: nothing to remember or to sign."""
-
-    code = "stale"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,37 +118,35 @@ class Fork:
 
 @dataclass(frozen=True, slots=True)
 class Witness:
-    """What is remembered of one log: the last checkpoint that held. The first is trusted."""
+    """What is remembered of one log: the largest checkpoint that held. The first is trusted."""
 
     tracker: PeerKey
     latest: SignedCheckpoint | None = None
 
     def see(self, signed: SignedCheckpoint, proof: Proof | None = None) -> Self:
-        """Remember ``signed``; ``proof`` is the log's consistency proof from ``latest`` on.
+        """Remember ``signed`` if it is larger; ``proof`` is what the log gave for ``gap``, if any.
 
-        Raises ``StaleError`` for a smaller one, ``ForkError`` for one that does not go on from
-        ``latest``, and ``SignatureError`` or ``MalformedError`` for what is not of this log.
+        Raises ``ForkError`` unless the larger of ``signed`` and ``latest`` goes on from the
+        smaller, and ``SignatureError`` or ``MalformedError`` for what is not of this log.
         """
         if verify_log(signed) != self.tracker:
             raise MalformedError("a checkpoint of another log")
-        if self.latest is not None:
-            seen = self.latest.checkpoint
-            if signed.checkpoint.size < seen.size:
-                raise StaleError(
-                    f"a checkpoint of {signed.checkpoint.size:,} entries, and one of "
-                    f"{seen.size:,} was seen"
-                )
-            if fork := meet(self.latest, signed, proof):
-                raise ForkError(fork)
-        return replace(self, latest=signed)
+        if self.latest is not None and (fork := meet(self.latest, signed, proof)):
+            raise ForkError(fork)
+        return self.grow(signed)
+
+    def grow(self, signed: SignedCheckpoint) -> Self:
+        """Remember ``signed``, which goes together with ``latest``, if it is larger."""
+        small = self.latest is not None and _size(signed) <= _size(self.latest)
+        return self if small else replace(self, latest=signed)
 
     def cosign(self, identity: Identity, time: int) -> SignedCheckpoint:
         """``latest`` with the signature of its log and of this witness at ``time`` (Unix s).
 
-        Raises ``StaleError`` while nothing was seen.
+        Raises ``ValueError`` while nothing was seen.
         """
         if self.latest is None:
-            raise StaleError("no checkpoint was seen yet")
+            raise ValueError("no checkpoint was seen yet")
         return bare(self.latest).cosign(identity, witness_name(identity.key), time)
 
 

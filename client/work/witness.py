@@ -13,7 +13,7 @@ from pathlib import Path
 from random import Random
 from typing import NoReturn
 
-from client.forks import Forks, compare
+from client.forks import Forks, see
 from client.ledger import Seen
 from client.tracker_api import TrackerApi
 from client.work import notices
@@ -160,21 +160,21 @@ class LedgerWitness:
                 return witness
         except RemoteError:  # anybody can make up a note that the log did not sign
             return witness
-        if witness.latest is not None:
-            await self._compare(tracker, witness.latest, theirs)
+        grown = await self._see(tracker, witness, theirs)
         self._met[head] = None
         if len(self._met) > MAX_MET:
             self._met.popitem(last=False)
-        if witness.latest is None or witness.latest.checkpoint.size < theirs.checkpoint.size:
-            witness = Witness(witness.tracker, theirs)
-            self._seen.keep(witness.tracker, theirs)
-        return witness
+        if grown.latest is not None and grown != witness:
+            self._seen.keep(grown.tracker, grown.latest)
+        return grown
 
-    async def _compare(
-        self, tracker: TrackerApi, mine: SignedCheckpoint, theirs: SignedCheckpoint
-    ) -> None:
+    async def _see(
+        self, tracker: TrackerApi, witness: Witness, theirs: SignedCheckpoint
+    ) -> Witness:
         try:
-            fork = await compare(mine, theirs, (tracker,))
+            grown = await see(witness, theirs, (tracker,))
+        except ForkError as error:
+            raise self._report(self._forks.error(error.fork)) from None
         except SwarmError as error:
             self._unshown += 1
             if self._unshown == PATIENCE:
@@ -185,8 +185,7 @@ class LedgerWitness:
                 )
             raise
         self._unshown = 0
-        if fork is not None:
-            raise self._report(self._forks.error(fork))
+        return grown
 
     def _report(self, error: ForkError) -> ForkError:
         self._notify(notices.Forked(error.message, error.hint))
