@@ -156,7 +156,7 @@ class Forks:
             path = self.keep(fork)
         except LocalError as error:
             return ForkError(fork, hint=f"The evidence is lost: {error.message}.")
-        return ForkError(fork, hint=_advice(path, proven=fork.check()))
+        return ForkError(fork, hint=self._advice(fork, path))
 
     def keep(self, fork: Fork) -> Path:
         """Write ``fork`` to a file of its own. Raises ``LocalError``."""
@@ -183,16 +183,18 @@ class Forks:
                     continue
             except (OSError, SwarmError):
                 continue
-            raise ForkError(fork, hint=_advice(path, proven=True))
+            raise ForkError(fork, hint=self._advice(fork, path))
 
-
-def _advice(path: Path, *, proven: bool) -> str:
-    if proven:
+    def _advice(self, fork: Fork, path: Path) -> str:
+        seen = self.home / SEEN / verify_log(fork.one).hex()
+        if fork.check():
+            return (
+                f"Stop working for this tracker, and give {path} to others: it is proof, and "
+                "`swarm ledger compare` checks it. Who wants to trust the tracker again removes "
+                f"that file and {seen}."
+            )
         return (
-            f"Stop working for this tracker, and give {path} to others: it is proof, and "
-            "`swarm ledger compare` checks it. Remove the file to trust the tracker again."
+            f"The tracker did not show how the two go together. Ask its operator, and keep {path}: "
+            "`swarm ledger compare` on it asks the tracker again. If there is a good reason, such "
+            f"as a restored backup, remove {seen}."
         )
-    return (
-        f"The tracker did not show how the two go together. Ask its operator, and keep {path}: "
-        "`swarm ledger compare` on it asks the tracker again."
-    )

@@ -4,7 +4,7 @@ import asyncio
 import json
 import shutil
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from unittest.mock import patch
@@ -15,7 +15,7 @@ from client.commands.invocation import Invocation
 from client.commands.volunteer import Offer, serve
 from client.config import Config
 from client.forks import parse
-from client.ledger import SEEN
+from client.ledger import SEEN, Seen
 from sandbox.fake import FakeSandbox, Played, Stage
 from tests.client.commands.shell import Said, Shell
 from tests.client.forking import forking, more
@@ -23,6 +23,8 @@ from tests.tracker.serving import Served, served
 from validators.witness import Fork, ForkError, cosigned
 from workunits.checkpoints import SignedCheckpoint
 from workunits.errors import RemoteError
+
+OFFER = Offer(cpus=1, memory_bytes=1 << 30, disk_bytes=1 << 30, validator=True)
 
 
 @asynccontextmanager
@@ -153,6 +155,30 @@ async def nothing(_: Stage) -> Played:
     return Played()
 
 
+async def test_a_validator_cosigns_what_it_sees(tmp_path: Path) -> None:
+    async with served(tmp_path / "t") as tracker:
+        await more(tracker, 2)
+        config = Config.make(
+            home=tmp_path / "validator", tracker=tracker.url, environment={"HOME": str(tmp_path)}
+        )
+        sandbox = FakeSandbox(nothing)
+        async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+            validator = group.create_task(serve(Invocation(config, json=True), OFFER, sandbox))
+            while not (notes := (await tracker.ask("/api/v1/ledger/witnessed"))["notes"]):
+                pass
+            validator.cancel()
+            with suppress(asyncio.CancelledError):
+                await validator
+        await sandbox.close()
+        signed = SignedCheckpoint.parse(notes[0].encode())
+        assert signed.checkpoint.size >= 2  # that peers come and go may be written down too
+        own = Seen(tmp_path / "validator").latest(tracker.running.identity.key)
+        assert own is not None
+        assert own.checkpoint == signed.checkpoint
+        peers = (await tracker.ask("/api/v1/peers"))["peers"]
+        assert {key.hex() for key in cosigned(signed)} == {peer["key"] for peer in peers}
+
+
 async def test_a_validator_stops_at_a_fork_and_says_what_to_do(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -161,11 +187,10 @@ async def test_a_validator_stops_at_a_fork_and_says_what_to_do(
         home = tmp_path / "validator"
         shutil.copytree(first.home / SEEN, home / SEEN)
         config = Config.make(home=home, tracker=other.url, environment={"HOME": str(home)})
-        offer = Offer(cpus=1, memory_bytes=1 << 30, disk_bytes=1 << 30, validator=True)
         async with asyncio.timeout(30):
             sandbox = FakeSandbox(nothing)
             with pytest.raises(BaseExceptionGroup) as caught:
-                await serve(Invocation(config, json=True), offer, sandbox)
+                await serve(Invocation(config, json=True), OFFER, sandbox)
             await sandbox.close()
         forked, rest = caught.value.split(ForkError)
         assert forked is not None
