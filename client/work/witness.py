@@ -128,8 +128,10 @@ class LedgerWitness:
         self._tracker = key
         if self._latest is None or verify_log(self._latest) != key:
             self._check_evidence(key)
+        witness = Witness(key, self._seen.latest(key))
+        if witness.latest is None:  # at first, or when somebody removed it meanwhile
             self._met.clear()
-        witness = await self._meet(tracker, Witness(key, self._seen.latest(key)), fresh)
+        witness = await self._meet(tracker, witness, fresh)
         self._latest = self._cosign(witness)
         for head, signed in list(self._heard.items()):
             witness = await self._meet(tracker, witness, signed)

@@ -286,6 +286,17 @@ async def test_a_ledger_under_another_key_than_the_sessions_is_told_once(tmp_pat
         assert person.seen(tracker.running.identity.key) is None
 
 
+async def test_a_memory_that_is_removed_meanwhile_is_made_anew(tmp_path: Path) -> None:
+    async with served(tmp_path / "t") as tracker:
+        key = tracker.running.identity.key
+        person = Person("a", tmp_path / "a", tracker.url)
+        await person.look()
+        (tmp_path / "a" / SEEN / key.hex()).unlink()
+        await person.look()
+        assert person.said == []
+        assert person.seen(key) is not None
+
+
 async def test_a_broken_memory_is_told_once(tmp_path: Path) -> None:
     async with served(tmp_path / "t") as tracker:
         person = Person("a", tmp_path / "a", tracker.url)
