@@ -35,8 +35,8 @@ class Scene:
     referees: int = 0
     """Validators of the submitter's own, which join beside the peers."""
 
-    rejoin: float = 60.0
-    """Seconds after its ban at which a whitewasher is back."""
+    rejoin: float = 600.0
+    """Seconds after its ban at which a whitewasher is back: what the tracker makes it wait."""
 
     def __post_init__(self) -> None:
         if not (0 <= self.attackers < 1 and 0 <= self.sabotage <= 1):

@@ -16,11 +16,13 @@ from simulator.attackers import Deed
 from simulator.crew import Member, behaviour, crew, patience, referees
 from simulator.scene import Scene, Tally
 from tracker.ledger import Book
+from tracker.network import SIZE as NETWORK_SIZE
 from tracker.rows import ExecutionRow, UnitRow
-from tracker.work.court import BannedError
 from tracker.work.desk import Desk
+from tracker.work.sanctions import BannedError
 from tracker.work.state import Job, JobState
 from tracker.work.table import Doing, Stage
+from workunits.beacon import Beacon
 from workunits.errors import LocalError
 from workunits.ids import LeaseToken, PeerKey
 from workunits.manifest import Limits, Manifest, Program, SignedManifest
@@ -28,7 +30,7 @@ from workunits.parameters import Range, Sweep
 from workunits.signing import Identity
 from workunits.statements import Cancel, Grant, Statement
 from workunits.verification import Comparator, Policy
-from workunits.wire.handshake import Offerings
+from workunits.wire.handshake import Offerings, Vouch
 from workunits.wire.work import (
     Commit,
     Commits,
@@ -53,16 +55,18 @@ TELL = 500
 
 _IMAGE = "sha256:" + "a" * 64
 _MEMORY = 1 << 30
+OPERATOR = Identity.from_seed(sha256(b"operator").digest())
 _SUBMITTER = Identity.from_seed(sha256(b"submitter").digest())
-_OPEN, _RIGHT, _WRONG, _FAILED = range(4)
+_OPEN, _RIGHT, _WRONG, _FAILED, _SETTLED = range(5)
 _LOST = frozenset({Doing.EXPIRED.value, Doing.WITHHELD.value})
-_WATCHED = _LOST | {each.value for each in (Doing.RIGHT, Doing.SPARE, Doing.WRONG, Doing.REVOKED)}
+_ENDS = (Doing.RIGHT, Doing.SPARE, Doing.WRONG, Doing.REVOKED, Doing.STRUCK)
+_WATCHED = _LOST | {each.value for each in _ENDS}
 
 Tell = Callable[[int], None]
 
 
-def _say(claim: Cancel | Grant) -> Statement:
-    return Statement.sign(_SUBMITTER, claim, time=0, nonce=bytes(16))
+def _say(author: Identity, claim: Cancel | Grant) -> Statement:
+    return Statement.sign(author, claim, time=0, nonce=bytes(16))
 
 
 class UnbalancedError(LocalError):
@@ -77,7 +81,8 @@ class World:
     def __init__(self, scene: Scene, tell: Tell = lambda _: None) -> None:
         self.scene = scene
         self.now = 0.0
-        self.desk = Desk(Book())
+        secret = sha256(b"chance %d" % scene.seed).digest()
+        self.desk = Desk(Book(OPERATOR.key, Beacon(secret)))
         self.actors: dict[PeerKey, Actor] = {}
         self.claims: dict[LeaseToken, Claim] = {}
         self.job = self._submit()
@@ -111,7 +116,7 @@ class World:
                 happen(actor, LeaseToken(token))
             self._hear()
         if self.job.state is JobState.ACTIVE:
-            desk.cancel(self.job, _say(Cancel(self.job.id)), self.now)
+            desk.cancel(self.job, _say(_SUBMITTER, Cancel(self.job.id)), self.now)
         self._hear()
         return self._tally()
 
@@ -131,7 +136,7 @@ class World:
             nonce=self.scene.seed.to_bytes(16, "big"),
         )
         grant = Grant(submitter.key, manifest.escrow)
-        self.desk.book.mint(grant.account, grant.amount, _say(grant))
+        self.desk.book.mint(grant.account, grant.amount, _say(OPERATOR, grant))
         return self.desk.submit(SignedManifest.sign(manifest, submitter), self.now, wall=0.0)
 
     # what peers do
@@ -143,8 +148,9 @@ class World:
         self.actors[key] = actor
         validator = member.validator or actor.behaviour.validator
         offerings = Offerings(validator, 1, _MEMORY, (_IMAGE,), "simulated")
-        owner = self.job.manifest.submitter if member.referee else key
-        peer = self.desk.connect(key, owner, offerings, self.now)
+        vouch = Vouch.sign(OPERATOR, key) if member.referee else None
+        network = sha256(b"network %d" % member.number).digest()[:NETWORK_SIZE]
+        peer = self.desk.connect(key, offerings, self.now, vouch=vouch, network=network)
         actor.session = peer.session
         self.desk.catch_up(peer, self.now)
         self.desk.want(key, self.scene.hold, self.now)
@@ -287,6 +293,8 @@ class World:
             self._units[row.idx] = _RIGHT if is_true else _WRONG
         elif row.stage == Stage.FAILED:
             self._units[row.idx] = _FAILED
+        elif row.stage == Stage.SETTLED:
+            self._units[row.idx] = _SETTLED
         else:
             self._units[row.idx] = _OPEN
         if self._units[row.idx] != before:

@@ -4,18 +4,24 @@ Each entry moves credits between accounts. Credits come into being only by a sig
 source account goes below zero, so the sum over all accounts is zero after every entry.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tracker.rows import AccountRow, EntryRow, Row
+from tracker.rows import AccountRow, BeaconRow, EntryRow, Row
 from workunits import entries
-from workunits.entries import MINT, Cast, Entry, Move, escrow_account
+from workunits.beacon import LINK_SIZE, Beacon
+from workunits.entries import MINT, Cast, Draw, Entry, Move, escrow_account
 from workunits.errors import RefusedError
 from workunits.ids import JobId, LeaseToken, PeerKey, short
+from workunits.ledger.credit import runs
+from workunits.ledger.work import MAX_DRAWS
 from workunits.manifest import SignedManifest
 from workunits.merkle import Tree, leaf_hash
 from workunits.statements import Statement
+from workunits.wire.handshake import Offerings, Vouch
 from workunits.wire.work import Commits
+
+NOBODY = PeerKey(bytes(32))
 
 
 @dataclass(slots=True)
@@ -28,13 +34,32 @@ class Account:
 
 
 @dataclass(slots=True)
-class Book:
-    """All accounts and the log's tree. Emits a row for everything that it changes."""
+class _Draws:
+    """Draws that are not written down yet: they share a link until anything else is entered."""
 
+    job: JobId
+    link: bytes
+    drawn: list[Draw] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Book:
+    """All accounts and the log's tree. Emits a row for everything that it changes.
+
+    ``operator`` alone mints, and its validators are referees. The ``beacon`` makes public chance.
+    """
+
+    operator: PeerKey = NOBODY
+    beacon: Beacon = field(default_factory=lambda: Beacon(bytes(LINK_SIZE)))
     accounts: dict[bytes, Account] = field(default_factory=dict)
     tree: Tree = field(default_factory=Tree)
+    restarted: bool = False
+    """Whether the log still has peers on its roster that a tracker before this one left there."""
+
     rows: list[Row] = field(default_factory=list)
     _head: tuple[int, bytes] = (-1, b"")
+    _draws: _Draws | None = None
+    _spare: bytes = b""
 
     @property
     def entries(self) -> int:
@@ -66,6 +91,8 @@ class Book:
         """The sum over all accounts, which is always zero."""
         return sum(account.balance for account in self.accounts.values())
 
+    # -- credit -----------------------------------------------------------------------------
+
     def mint(self, account: PeerKey, amount: int, statement: Statement) -> None:
         """Make ``amount`` credits, on the operator's word."""
         self._enter(entries.Mint((Move(MINT, account, amount),), statement.encode()))
@@ -94,36 +121,13 @@ class Book:
         move = Move(submitter, escrow_account(job.id), amount)
         self._enter(entries.Escrow((move,), job.encode()))
 
-    def commits(self, peer: PeerKey, batch: Commits) -> None:
-        """Write down what a peer committed to, as it signed it."""
-        self._enter(entries.Commits((), batch.job, peer, batch.packed, batch.signature))
-
-    def verdict(
-        self,
-        job: JobId,
-        index: int,
-        cast: Sequence[tuple[PeerKey, LeaseToken, bytes]],
-        winners: tuple[int, ...],
-        losers: tuple[int, ...],
-        price: int,
-    ) -> None:
-        """Pay the peers at ``winners`` of ``cast`` (peer, lease, result) the price of one unit."""
+    def final(self, job: JobId, indices: Iterable[int], paid: Mapping[PeerKey, int]) -> None:
+        """Make the verdicts of units (sorted) final, and pay what each peer earned by them."""
         source = escrow_account(job)
-        moves = tuple(Move(source, cast[at][0], price) for at in winners)
-        for move in moves:
-            self._account(move.target).earned += price
-        results = tuple(dict.fromkeys(result for _, _, result in cast))
-        self._enter(
-            entries.Verdict(
-                moves,
-                job,
-                index,
-                tuple(Cast(peer, token, results.index(result)) for peer, token, result in cast),
-                results,
-                winners,
-                losers,
-            )
-        )
+        for peer, amount in paid.items():
+            self._account(peer).earned += amount
+        moves = tuple(Move(source, peer, amount) for peer, amount in paid.items())
+        self._enter(entries.Final(moves, job, runs(indices)))
 
     def refund(self, job: JobId, submitter: PeerKey, statement: Statement | None = None) -> int:
         """Give back what is left of a job's escrow; returns the amount.
@@ -137,12 +141,121 @@ class Book:
         self._enter(entries.Refund((Move(source, submitter, left),), job, reason))
         return left
 
+    # -- work -------------------------------------------------------------------------------
+
+    def commits(self, peer: PeerKey, batch: Commits, void: tuple[int, ...] = ()) -> bytes:
+        """Write down what a peer committed to, as it signed it; returns the link for its lots.
+
+        ``void`` are the places in the batch that count for nothing.
+        """
+        self._write_draws()
+        link = self._link()
+        packed, signature = batch.packed, batch.signature
+        self._enter(entries.Commits((), batch.job, peer, packed, signature, link, void))
+        self.rows.append(BeaconRow(0, self.beacon.used))
+        return link
+
+    def draw_link(self, job: JobId) -> bytes:
+        """The link for draws of a job, until anything else happens."""
+        draws = self._draws
+        if draws is None or draws.job != job or len(draws.drawn) >= MAX_DRAWS:
+            self._write_draws()
+            draws = self._draws = _Draws(job, self._link())
+        return draws.link
+
+    def drawn(self, draw: Draw) -> None:
+        """Write down a draw that was made with ``draw_link``."""
+        assert self._draws is not None
+        self._draws.drawn.append(draw)
+
+    def verdict(
+        self,
+        job: JobId,
+        index: int,
+        cast: Sequence[tuple[PeerKey, LeaseToken, bytes]],
+        right: tuple[int, ...],
+        wrong: tuple[int, ...],
+        paid: Mapping[PeerKey, int],
+        *,
+        known: bool = False,
+    ) -> None:
+        """Decide a unit; ``cast`` is (peer, lease, result), ``paid`` is who is paid at once."""
+        source = escrow_account(job)
+        for peer, amount in paid.items():
+            self._account(peer).earned += amount
+        moves = tuple(Move(source, peer, amount) for peer, amount in paid.items())
+        results = tuple(dict.fromkeys(result for _, _, result in cast))
+        self._enter(
+            entries.Verdict(
+                moves,
+                job,
+                index,
+                tuple(Cast(peer, token, results.index(result)) for peer, token, result in cast),
+                results,
+                right,
+                wrong,
+                known,
+            )
+        )
+
+    def known(self, job: JobId, ringers: bytes) -> None:
+        """Show the answers that a submitter knew."""
+        self._enter(entries.Known((), job, ringers))
+
+    # -- roster -----------------------------------------------------------------------------
+
+    def join(
+        self, peer: PeerKey, owner: PeerKey, vouch: Vouch | None, offerings: Offerings
+    ) -> None:
+        """A peer connected."""
+        if self.restarted:
+            self.restarted = False
+            self._enter(entries.Restart(()))
+        signature = vouch.signature if vouch else b""
+        self._enter(entries.Join((), peer, owner, signature, offerings))
+
+    def leave(self, peer: PeerKey) -> None:
+        """A peer is gone."""
+        self._enter(entries.Leave((), peer))
+
+    def doubt(self, peer: PeerKey, *, doubted: bool) -> None:
+        """A peer is drawn last from now on, or as others again."""
+        self._enter(entries.Doubt((), peer, doubted))
+
+    def ban(self, peer: PeerKey) -> None:
+        """A peer gets no more work."""
+        self._enter(entries.Ban((), peer))
+
+    # -- rows -------------------------------------------------------------------------------
+
     def take(self) -> list[Row]:
         """The rows of everything that changed since the last call."""
+        self._write_draws()
         rows, self.rows = self.rows, []
         return rows
 
+    def _link(self) -> bytes:
+        if self._spare:
+            link, self._spare = self._spare, b""
+            return link
+        if self.beacon.is_spent:
+            self._enter(entries.Anchor((), self.beacon.show()))
+            self.rows.append(BeaconRow(0, self.beacon.used))
+        return self.beacon.show()
+
+    def _write_draws(self) -> None:
+        draws, self._draws = self._draws, None
+        if draws is None:
+            return
+        if draws.drawn:
+            self._enter(entries.Draws((), draws.job, draws.link, tuple(draws.drawn)))
+            self.rows.append(BeaconRow(0, self.beacon.used))
+        else:
+            self._spare = draws.link
+
     def _enter(self, entry: Entry) -> None:
+        if self._draws is not None:
+            self._write_draws()
         raw, number = entries.encode(entry), self.tree.size
         leaf = leaf_hash(raw)
         self.tree.append(leaf)

@@ -35,7 +35,9 @@ class UnitRow(NamedTuple):
     idx: int
     stage: str
     attempts: int
-    checkpoint: bytes
+    drawn: bytes
+    reopened: int
+    confirmed: int
     result: bytes
     reason: str
 
@@ -51,6 +53,10 @@ class ExecutionRow(NamedTuple):
     doing: str
     commitment: bytes
     seal: bytes
+    lot: int
+    proven: int
+    referee: int
+    platform: str
     result: bytes
 
 
@@ -71,7 +77,32 @@ class PeerRow(NamedTuple):
     wrong: int
     withheld: int
     alone: int
+    late: int
     banned: int
+
+
+class ScoreRow(NamedTuple):
+    """What a peer is worth: in a kind of work, or struck by a submitter or by all (``about``)."""
+
+    peer: bytes
+    what: str
+    about: bytes
+    amount: float
+    at: float
+
+
+class BeaconRow(NamedTuple):
+    """How many links of its beacon the tracker has shown."""
+
+    id: int
+    used: int
+
+
+class RingersRow(NamedTuple):
+    """The answers to some units of a job that its submitter knows."""
+
+    job: bytes
+    ringers: bytes
 
 
 class EntryRow(NamedTuple):
@@ -115,6 +146,9 @@ Row: TypeAlias = (
     | ExecutionRow
     | ContentRow
     | PeerRow
+    | ScoreRow
+    | BeaconRow
+    | RingersRow
     | EntryRow
     | AccountRow
     | StatementRow
@@ -136,6 +170,9 @@ TABLES: dict[type[Row], Table] = {
     ExecutionRow: Table("executions", 1),
     ContentRow: Table("contents", 1),
     PeerRow: Table("peers", 1),
+    ScoreRow: Table("scores", 3),
+    BeaconRow: Table("beacon", 1),
+    RingersRow: Table("ringers", 1),
     EntryRow: Table("ledger", 1),
     AccountRow: Table("accounts", 1),
     StatementRow: Table("statements", 1),

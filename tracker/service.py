@@ -2,9 +2,11 @@
 
 import asyncio
 import fcntl
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -24,7 +26,7 @@ from tracker.store.writer import Then, Writer
 from tracker.work.floor import Patience
 from tracker.work.restore import restore
 from workunits.errors import LocalError
-from workunits.signing import Identity
+from workunits.signing import Domain, Identity
 
 DATABASE = "tracker.sqlite"
 LOCK_FILE = "lock"
@@ -81,8 +83,10 @@ async def _serve(
     writer = Writer(data / DATABASE, done, failed)
     reader = Reader(data / DATABASE)
     snapshot = reader.snapshot()
-    desk = restore(snapshot, loop.time(), patience)
-    sessions = Sessions(desk, writer, identity, clock=loop.time)
+    secret = sha256(identity.sign(Domain.CHANCE, b"")).digest()
+    desk = restore(snapshot, loop.time(), patience, operator=identity.key, secret=secret)
+    desk.floor.epoch = time.time() - loop.time()
+    sessions = Sessions(desk, writer, identity, clock=loop.time, secret=secret)
     seed = WebSeed(data / "blobs", await reader.blobs_total())
     said = dict(snapshot.statements)
     api = Api(sessions, reader, writer, seed, identity.key, version(), said)

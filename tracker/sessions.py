@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from tracker.network import network_of
 from tracker.store.writer import Writer
 from tracker.work.desk import Desk
 from tracker.work.state import Peer
@@ -78,13 +79,16 @@ class Sessions:
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         nonce: Callable[[], bytes] = lambda: secrets.token_bytes(32),
+        secret: bytes = b"",
     ) -> None:
+        """``secret`` hides the networks of peers, which become public as hashes."""
         self.desk = desk
         self.clock = clock
         self.wall = wall
         self._writer = writer
         self._identity = identity
         self._nonce = nonce
+        self._secret = secret
         self._live: dict[PeerKey, Session] = {}
 
     def __len__(self) -> int:
@@ -157,7 +161,10 @@ class Sessions:
             raise RemoteError("the first message must be a hello")
         hello.check(challenge)
         now = self.clock()
-        peer = self.desk.connect(hello.key, hello.owner, hello.offerings, now)
+        network = network_of(request.remote, self._secret)
+        peer = self.desk.connect(
+            hello.key, hello.offerings, now, vouch=hello.vouch, network=network
+        )
         before = self._live.get(peer.key)
         if before:
             before.end()

@@ -1,40 +1,46 @@
 """The audit: replay the whole ledger and trust nobody, the tracker least of all.
 
-Every signature, every move, every commitment and every verdict that exact comparison decides is
-done again from the entries alone. It knows no more than what the entries say, so two things rest on
-the tracker's word: whether numeric results agreed, and which executions it never wrote down.
+Every signature, move, commitment, lot and draw, and every verdict that exact comparison decides, is
+done again from the entries alone. A tracker may check more than a policy demands, never less. What
+rests on its word: whether results agreed that only their contents can tell (``on_trust``), who is
+doubted and so drawn last, which executions it never wrote down, and who had a first lease.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from validators import policies
-from validators.comparators import Finding, exact
-from validators.policies import Accept
-from workunits import entries
-from workunits.entries import MINT, Commits, Escrow, Mint, Move, Refund, Transfer, Verdict
+from validators.case import Case
+from validators.electorate import Electorate, Member
+from validators.record import Record
+from validators.reputation import STRIKES
+from workunits import beacon, entries
+from workunits.entries import (
+    MINT,
+    Anchor,
+    Ban,
+    Commits,
+    Doubt,
+    Draws,
+    Entry,
+    Escrow,
+    Final,
+    Join,
+    Known,
+    Leave,
+    Mint,
+    Move,
+    Refund,
+    Restart,
+    Transfer,
+    Verdict,
+)
 from workunits.errors import AuditError, RemoteError
-from workunits.ids import JobId, LeaseToken, PeerKey, UnitId, short
-from workunits.manifest import Manifest, SignedManifest
+from workunits.ids import JobId, PeerKey, short
+from workunits.manifest import SignedManifest
 from workunits.merkle import Frontier, leaf_hash
-from workunits.results import Result, commitment, seal
+from workunits.ringers import Ringers
 from workunits.statements import Cancel, Grant, Pay, Statement
-from workunits.verification import Comparison
-from workunits.wire import work
-
-
-@dataclass(slots=True)
-class _Job:
-    """What the log says of one job so far."""
-
-    manifest: Manifest
-    open: bool = True
-    decided: set[int] = field(default_factory=set)
-    committed: dict[tuple[PeerKey, LeaseToken], tuple[int, bytes, bytes]] = field(
-        default_factory=dict
-    )
-    """Index, commitment and seal by peer and lease; those of decided units are forgotten."""
 
 
 @dataclass(slots=True)
@@ -46,10 +52,35 @@ class Audit:
     balances: dict[bytes, int] = field(default_factory=dict)
     kinds: Counter[str] = field(default_factory=Counter)
     on_trust: int = 0
-    """Verdicts over numeric results, which the log alone cannot decide."""
+    """Verdicts over results that the log alone cannot compare."""
 
-    _jobs: dict[JobId, _Job] = field(default_factory=dict)
+    record: Record = field(default_factory=Record)
+    _electorate: Electorate = field(init=False)
+    _cases: dict[JobId, Case] = field(default_factory=dict)
+    _over: set[JobId] = field(default_factory=set)
     _said: set[bytes] = field(default_factory=set)
+    _link: bytes = b""
+    _readers: dict[str, Callable[..., Sequence[Move]]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._electorate = Electorate(self.operator)
+        self._readers = {
+            Mint.t: self._mint,
+            Transfer.t: self._transfer,
+            Escrow.t: self._escrow,
+            Commits.t: self._commits,
+            Draws.t: self._draws,
+            Verdict.t: self._verdict,
+            Final.t: self._final,
+            Known.t: self._known,
+            Refund.t: self._refund,
+            Anchor.t: self._anchor,
+            Join.t: self._join,
+            Leave.t: self._leave,
+            Restart.t: self._restart,
+            Doubt.t: self._doubt,
+            Ban.t: self._ban,
+        }
 
     @property
     def size(self) -> int:
@@ -69,141 +100,157 @@ class Audit:
     def take(self, raw: bytes) -> None:
         """Check the next entry. Raises ``AuditError``, which names it; nothing may follow then."""
         try:
-            entry = entries.parse(raw)
-            match entry:
-                case Mint():
-                    self._mint(entry)
-                case Transfer():
-                    self._transfer(entry)
-                case Escrow():
-                    self._escrow(entry)
-                case Commits():
-                    self._commits(entry)
-                case Verdict():
-                    self._verdict(entry)
-                case Refund():
-                    self._refund(entry)
+            entry: Entry = entries.parse(raw)
+            wanted = self._readers[entry.t](entry)
+            if list(entry.moves) != list(wanted):
+                raise AuditError("other credits are moved than its reason allows")
             self._move(entry.moves)
-        except AuditError:
-            raise
         except RemoteError as error:
-            raise self._wrong(error.message) from None
+            raise AuditError(f"entry {self.size}: {error.message}") from None
         self.kinds[entry.t] += 1
         self.frontier.append(leaf_hash(raw))
 
-    # -- kinds ------------------------------------------------------------------------------
+    # -- credit -----------------------------------------------------------------------------
 
-    def _mint(self, entry: Mint) -> None:
+    def _mint(self, entry: Mint) -> Sequence[Move]:
         statement = self._statement(entry.statement)
         claim = statement.claim
         if not isinstance(claim, Grant):
-            raise self._wrong("credits are minted without a grant")
+            raise AuditError("credits are minted without a grant")
         if statement.author != self.operator:
-            raise self._wrong(f"{short(statement.author)} is not the operator, and mints")
-        self._expect(entry.moves, [Move(MINT, claim.account, claim.amount)])
+            raise AuditError(f"{short(statement.author)} is not the operator, and mints")
+        return [Move(MINT, claim.account, claim.amount)]
 
-    def _transfer(self, entry: Transfer) -> None:
+    def _transfer(self, entry: Transfer) -> Sequence[Move]:
         statement = self._statement(entry.statement)
         claim = statement.claim
         if not isinstance(claim, Pay):
-            raise self._wrong("credits change hands without their owner's word")
-        self._expect(entry.moves, [Move(statement.author, claim.account, claim.amount)])
+            raise AuditError("credits change hands without their owner's word")
+        return [Move(statement.author, claim.account, claim.amount)]
 
-    def _escrow(self, entry: Escrow) -> None:
+    def _escrow(self, entry: Escrow) -> Sequence[Move]:
         signed = SignedManifest.parse(entry.manifest)
-        if signed.id in self._jobs:
-            raise self._wrong(f"job {short(signed.id)} was published before")
+        if signed.id in self._cases or signed.id in self._over:
+            raise AuditError(f"job {short(signed.id)} was published before")
         manifest = signed.manifest
-        account = entries.escrow_account(signed.id)
-        self._expect(entry.moves, [Move(manifest.submitter, account, manifest.escrow)])
-        self._jobs[signed.id] = _Job(manifest)
+        self._cases[signed.id] = Case(signed.id, manifest, self._electorate, self.record)
+        return [Move(manifest.submitter, entries.escrow_account(signed.id), manifest.escrow)]
 
-    def _commits(self, entry: Commits) -> None:
-        self._expect(entry.moves, [])
-        job = self._job(entry.job)
-        if len(entry.packed) % work.COMMIT_SIZE:
-            raise self._wrong("the commitments are cut off")
-        batch = work.Commits(entry.job, entry.packed, entry.signature)
-        batch.check(entry.peer)
-        for each in batch:
-            found = (each.index, each.commitment, each.seal)
-            job.committed.setdefault((entry.peer, each.token), found)
-
-    def _verdict(self, entry: Verdict) -> None:
-        job = self._job(entry.job)
-        manifest, unit = job.manifest, UnitId(entry.job, entry.index)
-        if entry.index >= manifest.units or entry.index in job.decided:
-            raise self._wrong(f"unit {unit} does not exist, or was decided before")
-        if len({cast.peer for cast in entry.cast}) < len(entry.cast):
-            raise self._wrong(f"one peer counts twice for unit {unit}")
-        results = [Result.parse(raw) for raw in entry.results]
-        for cast in entry.cast:
-            index, committed, sealed = job.committed.pop((cast.peer, cast.token), (-1, b"", b""))
-            digest = results[cast.result].digest
-            if (index, committed, sealed) != (
-                entry.index,
-                commitment(unit, digest),
-                seal(cast.peer, unit, digest),
-            ):
-                raise self._wrong(f"{short(cast.peer)} did not commit to its result of {unit}")
-        findings = [Finding(results[cast.result]) for cast in entry.cast]
-        said = Accept(entry.winners, entry.losers)
-        if manifest.comparator.kind is Comparison.EXACT:
-            if policies.after_reveal(manifest, findings, exact) != said:
-                raise self._wrong(f"the policy decides unit {unit} differently")
-        else:
-            self.on_trust += 1
-            if len(said.winners) != policies.rules(manifest).quorum:
-                raise self._wrong(f"unit {unit} has {len(said.winners)} winners")
-        source = entries.escrow_account(entry.job)
-        self._expect(
-            entry.moves,
-            [Move(source, entry.cast[at].peer, manifest.price) for at in entry.winners],
-        )
-        job.decided.add(entry.index)
-
-    def _refund(self, entry: Refund) -> None:
-        job = self._job(entry.job)
+    def _refund(self, entry: Refund) -> Sequence[Move]:
+        case = self._case(entry.job)
         if entry.statement:
             statement = self._statement(entry.statement)
             if statement.claim != Cancel(entry.job) or statement.author not in (
-                job.manifest.submitter,
+                case.manifest.submitter,
                 self.operator,
             ):
-                raise self._wrong("a job was cancelled by who may not")
+                raise AuditError("a job was cancelled by who may not")
+        case.close()
+        del self._cases[entry.job]
+        self._over.add(entry.job)
         source = entries.escrow_account(entry.job)
-        left = self.balances.get(source, 0)
-        self._expect(entry.moves, [Move(source, job.manifest.submitter, left)])
-        job.open = False
-        job.decided.clear()
-        job.committed.clear()
+        return [Move(source, case.manifest.submitter, self.balances.get(source, 0))]
+
+    # -- work -------------------------------------------------------------------------------
+
+    def _commits(self, entry: Commits) -> Sequence[Move]:
+        self._follow(entry.link)
+        self._case(entry.job).commits(entry)
+        return ()
+
+    def _draws(self, entry: Draws) -> Sequence[Move]:
+        self._follow(entry.link)
+        self._case(entry.job).draws(entry)
+        return ()
+
+    def _verdict(self, entry: Verdict) -> Sequence[Move]:
+        case = self._case(entry.job)
+        ruling = case.verdict(entry)
+        self.on_trust += not ruling.shown
+        if entry.wrong:
+            cheats = [entry.cast[at].peer for at in entry.wrong]
+            self._reopen(cheats, case.manifest.submitter if ruling.private else None)
+        return case.paid(entry)
+
+    def _final(self, entry: Final) -> Sequence[Move]:
+        return self._case(entry.job).finish(entry)
+
+    def _known(self, entry: Known) -> Sequence[Move]:
+        self._case(entry.job).known(Ringers.parse(entry.ringers))
+        return ()
+
+    # -- roster -----------------------------------------------------------------------------
+
+    def _anchor(self, entry: Anchor) -> Sequence[Move]:
+        self._link = entry.link
+        return ()
+
+    def _join(self, entry: Join) -> Sequence[Move]:
+        if entry.peer in self.record.banned:
+            raise AuditError(f"{short(entry.peer)} is banned, and joins")
+        brings = entry.offerings
+        self._electorate.join(
+            Member(
+                *(entry.peer, entry.owner, brings.validator, brings.memory_bytes),
+                *(brings.images, brings.platform),
+            )
+        )
+        return ()
+
+    def _leave(self, entry: Leave) -> Sequence[Move]:
+        self._electorate.leave(entry.peer)
+        return ()
+
+    def _restart(self, _: Restart) -> Sequence[Move]:
+        for peer in self._electorate.present():
+            self._electorate.leave(peer)
+        return ()
+
+    def _doubt(self, entry: Doubt) -> Sequence[Move]:
+        if entry.doubted:
+            self._electorate.doubted.add(entry.peer)
+        else:
+            self._electorate.doubted.discard(entry.peer)
+        return ()
+
+    def _ban(self, entry: Ban) -> Sequence[Move]:
+        if self.record.strikes[entry.peer] < STRIKES:
+            raise AuditError(f"{short(entry.peer)} is banned and was not proven wrong often enough")
+        self.record.banned.add(entry.peer)
+        self._electorate.leave(entry.peer)
+        return ()
 
     # -- what they share --------------------------------------------------------------------
+
+    def _reopen(self, cheats: Sequence[PeerKey], submitter: PeerKey | None) -> None:
+        units = {unit for peer in cheats for unit in self.record.held.get(peer, ())}
+        for unit in units:
+            case = self._cases[unit.job]
+            if submitter in (None, case.manifest.submitter):
+                case.reopen(unit.index, cheats)
+
+    def _follow(self, link: bytes) -> None:
+        if not beacon.follows(link, self._link):
+            raise AuditError("the link of the beacon does not follow from the last one")
+        self._link = link
 
     def _statement(self, envelope: bytes) -> Statement:
         statement = Statement.parse(envelope)
         if statement.id in self._said:
-            raise self._wrong("one statement is carried out twice")
+            raise AuditError("one statement is carried out twice")
         self._said.add(statement.id)
         return statement
 
-    def _job(self, job: JobId) -> _Job:
-        found = self._jobs.get(job)
-        if found is None or not found.open:
-            raise self._wrong(f"job {short(job)} is not open")
+    def _case(self, job: JobId) -> Case:
+        found = self._cases.get(job)
+        if found is None:
+            raise AuditError(f"job {short(job)} is not open")
         return found
-
-    def _expect(self, moves: Sequence[Move], wanted: Sequence[Move]) -> None:
-        if list(moves) != list(wanted):
-            raise self._wrong("other credits are moved than its reason allows")
 
     def _move(self, moves: Sequence[Move]) -> None:
         for source, target, amount in moves:
             left = self.balances.get(source, 0) - amount
             if left < 0 and source != MINT:
-                raise self._wrong(f"account {source.hex()[:12]} pays what it does not have")
+                raise AuditError(f"account {source.hex()[:12]} pays what it does not have")
             self.balances[source] = left
             self.balances[target] = self.balances.get(target, 0) + amount
-
-    def _wrong(self, why: str) -> AuditError:
-        return AuditError(f"entry {self.size}: {why}")

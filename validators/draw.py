@@ -1,7 +1,7 @@
-"""Who checks a unit: a public draw that nobody chooses and anybody can replay.
+"""Public draws that nobody chooses and anybody can replay from the ledger.
 
-The randomness is the ledger's latest checkpoint when the unit's commit arrived, hashed with the
-unit. The roster is sorted, so the outcome depends on nothing else.
+The randomness is a link of the tracker's beacon that was not known when the peer committed. The
+roster is sorted, so the outcome depends on nothing else.
 """
 
 import hashlib
@@ -9,28 +9,34 @@ from collections.abc import Callable, Sequence
 
 from workunits.ids import PeerKey, UnitId
 
-_DOMAIN = b"openswarm draw v1\n"
+LOTS = 1000
+_DRAW = b"openswarm draw v2\n"
+_LOT = b"openswarm lot v1\n"
 _TRIES = 32
 
 
+def lot(link: bytes, unit: UnitId) -> int:
+    """A unit's lot, from 0 to 999, given the link that came with its first commitment."""
+    word = hashlib.sha256(_LOT + link + unit.job + unit.index.to_bytes(8, "big")).digest()
+    return int.from_bytes(word[:8], "big") % LOTS
+
+
 def draw(
-    checkpoint: bytes,
+    link: bytes,
     unit: UnitId,
-    attempt: int,
     roster: Sequence[PeerKey],
     eligible: Callable[[PeerKey], bool],
 ) -> PeerKey | None:
     """Draw one eligible peer from the sorted ``roster``; ``None`` when there is none.
 
-    ``attempt`` counts the draws for this unit, so that one who does not come is drawn past.
     Each try hashes afresh; a roster in which few are eligible is walked from the last place.
     """
     if not roster:
         return None
-    seed = _DOMAIN + checkpoint + unit.job + unit.index.to_bytes(8, "big")
+    seed = _DRAW + link + unit.job + unit.index.to_bytes(8, "big")
     place = 0
     for count in range(_TRIES):
-        word = hashlib.sha256(seed + attempt.to_bytes(4, "big") + count.to_bytes(4, "big")).digest()
+        word = hashlib.sha256(seed + count.to_bytes(4, "big")).digest()
         place = int.from_bytes(word[:8], "big") % len(roster)
         if eligible(roster[place]):
             return roster[place]

@@ -1,6 +1,6 @@
-"""What happens to a unit next: another execution, the reveal, a verdict.
+"""What happens to a unit next: another execution and by whom, the reveal, a verdict.
 
-Pure functions of what is known. The tracker calls them; a simulator can call the same ones.
+Pure functions of what is known. The tracker, the simulator and the auditor call the same ones.
 """
 
 from collections.abc import Sequence
@@ -8,54 +8,48 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
-from validators.comparators import Agree, Finding
-from workunits.manifest import Manifest
-from workunits.verification import Comparison, Policy
+from validators.settings import Settings
+
+Groups: TypeAlias = Sequence[tuple[int, ...]]
+"""For each vote the places of those that agree with it, itself included, in order."""
+
+FAILURES_BEFORE_DOUBT = 3
+"""Results late or withheld, or in units that failed in disagreement, before a peer comes last."""
+
+
+class By(Enum):
+    """Who makes the next execution."""
+
+    PEER = "a peer of another owner, drawn by lot"
+    REFEREE = "a validator of the operator's or the submitter's own; a peer where there is none"
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
-    """A policy's numbers.
+class Demand:
+    """How much checking one unit needs: executions by peers, and whether by a referee too."""
 
-    ``quorum`` results must agree, and as many are paid. ``executions`` is the most that one unit
-    may be given, lost and late ones not counted.
-    """
+    copies: int
+    referee: bool
 
-    quorum: int
-    executions: int
-
-
-RULES = {
-    Policy.ECONOMY: Rules(quorum=2, executions=5),
-    Policy.STRICT: Rules(quorum=2, executions=5),
-    Policy.TRUSTED: Rules(quorum=1, executions=1),
-    Policy.PAIR: Rules(quorum=2, executions=5),
-}
-WRONG_BEFORE_BAN = 3
-"""Verdicts against a peer after which it gets no more leases: one can be a machine's fault."""
-
-FAILURES_BEFORE_DOUBT = 3
-"""Results withheld, or in units that failed in disagreement, before a peer is drawn last."""
-
-
-class Next(Enum):
-    """What a unit needs while results are still hidden."""
-
-    ANOTHER = "another execution, by a validator that was drawn"
-    REVEAL = "nothing more to commit: show the results"
+    @property
+    def votes(self) -> int:
+        """Executions in all."""
+        return self.copies + self.referee
 
 
 @dataclass(frozen=True, slots=True)
 class Accept:
-    """The results at ``winners`` agree and are paid; those at ``losers`` are wrong."""
+    """The results at ``right`` agree and stand; those at ``wrong`` are proven wrong."""
 
-    winners: tuple[int, ...]
-    losers: tuple[int, ...]
+    right: tuple[int, ...]
+    wrong: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Another:
-    """No agreement yet: one more execution, whose peer has seen none of the results."""
+    """One more execution, whose peer has seen none of the results."""
+
+    by: By
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,53 +62,83 @@ class Fail:
 Verdict: TypeAlias = Accept | Another | Fail
 
 
-def rules(manifest: Manifest) -> Rules:
-    """The rules of a job's policy."""
-    return RULES[manifest.policy]
+def demand(settings: Settings, lot: int, *, proven: bool, reopened: bool) -> Demand:
+    """What a unit needs, given its first vote.
 
-
-def after_commit(manifest: Manifest, commitments: Sequence[bytes]) -> Next:
-    """Decide on commitments alone, before anything is shown.
-
-    Equal commitments mean equal results, so under exact comparison a disagreement is settled by
-    one more blind execution before the reveal. Under other comparators unequal results may still
-    agree, and only the reveal can tell.
+    ``lot`` is from 0 to 999, drawn when that vote was committed; ``proven`` is whether its peer
+    was past probation then. ``reopened`` is whether the vote is what was left after another one,
+    which agreed with it, turned out to be a cheat's.
     """
-    policy = rules(manifest)
-    if len(commitments) < policy.quorum:
-        return Next.ANOTHER
-    if manifest.comparator.kind is Comparison.EXACT and len(commitments) < policy.executions:
-        most = max(commitments.count(each) for each in commitments)
-        return Next.REVEAL if most >= policy.quorum else Next.ANOTHER
-    return Next.REVEAL
+    checked = settings.referee <= lot < settings.referee + settings.audit
+    copies = settings.copies + (checked or (settings.probation > 0 and not proven))
+    return Demand(max(copies, 2) if reopened else copies, referee=lot < settings.referee)
 
 
-def after_reveal(manifest: Manifest, findings: Sequence[Finding], agree: Agree) -> Verdict:
-    """Decide on revealed results, in the order in which they were committed.
+def before_reveal(
+    settings: Settings,
+    wanted: Demand,
+    commitments: Sequence[bytes],
+    referees: Sequence[bool],
+    *,
+    exact: bool,
+) -> Another | None:
+    """Decide on commitments alone; ``None`` when nothing more is to be committed.
 
-    The first result with which enough others agree wins, with the earliest of those. Agreement
-    beyond the quorum is right too, but not paid.
+    Equal commitments mean equal results, so under ``exact`` comparison a disagreement is settled
+    by more blind executions before anything is shown. Under other comparators unequal results may
+    still agree, and only the reveal can tell.
     """
-    policy = rules(manifest)
-    for one in findings:
-        group = tuple(at for at, other in enumerate(findings) if agree(one, other))
-        if len(group) >= policy.quorum:
-            losers = tuple(at for at in range(len(findings)) if at not in group)
-            return Accept(group[: policy.quorum], losers)
-    if len(findings) < policy.executions:
-        return Another()
-    return Fail(f"{len(findings)} executions, no {policy.quorum} of which agree")
+    if exact:
+        groups = [
+            tuple(at for at, other in enumerate(commitments) if other == one) for one in commitments
+        ]
+        verdict = decide(settings, wanted, groups, referees)
+        return verdict if isinstance(verdict, Another) else None
+    return _more(wanted, len(commitments), referees)
+
+
+def decide(settings: Settings, wanted: Demand, groups: Groups, referees: Sequence[bool]) -> Verdict:
+    """Decide on results, in the order in which they were committed.
+
+    A referee's answer decides; without one an answer needs all the votes that the unit demands,
+    or, in a dispute, a lead.
+    """
+    votes = len(groups)
+    everyone = range(votes)
+    best = max(groups, key=len, default=())
+    judges = [at for at in everyone if referees[at]]
+    if judges and not all(at in groups[judges[0]] for at in judges):
+        return Fail("two referees disagree: the same unit does not give the same result twice")
+    if len(best) == votes:
+        return _more(wanted, votes, referees) or Accept(best, ())
+    if judges:
+        right = groups[judges[0]]
+        return Accept(right, tuple(at for at in everyone if at not in right))
+    others = tuple(at for at in everyone if at not in best)
+    second = max(len([at for at in groups[one] if at in others]) for one in others)
+    if len(best) >= max(wanted.copies, 2) and len(best) - second >= settings.lead:
+        return Accept(best, others)
+    if votes >= settings.executions:
+        return Fail(f"{votes} executions, of which {len(best)} agree: too few")
+    return Another(By.REFEREE)
+
+
+def is_verified(right: Sequence[int], referees: Sequence[bool]) -> bool:
+    """Whether an accepted result was seen twice, and so says something of its peers."""
+    return len(right) > 1 or any(referees[at] for at in right)
 
 
 def is_doubtful(right: int, failures: int) -> bool:
-    """Whether a peer is drawn last: it withheld results, or nobody ever agreed with it.
+    """Whether a peer comes last: it was late, withheld results, or nobody ever agreed with it.
 
-    Neither proves a cheat, so it costs only its turn. Who answers without computing would
+    None of it proves a cheat, so it costs only its turn. Who answers without computing would
     otherwise be drawn again and again, and end every unit in disagreement.
     """
     return failures >= FAILURES_BEFORE_DOUBT and failures > right
 
 
-def is_banned(wrong: int) -> bool:
-    """Whether a peer with ``wrong`` verdicts against it is a proven cheat."""
-    return wrong >= WRONG_BEFORE_BAN
+def _more(wanted: Demand, votes: int, referees: Sequence[bool]) -> Another | None:
+    peers = votes - sum(referees)
+    if peers < wanted.copies and votes < wanted.votes:
+        return Another(By.PEER)
+    return Another(By.REFEREE) if votes < wanted.votes else None

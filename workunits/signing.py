@@ -27,6 +27,7 @@ class Domain(Enum):
     COMMITS = b"openswarm commits v1\n"
     JUDGEMENTS = b"openswarm judgements v1\n"
     STATEMENT = b"openswarm statement v1\n"
+    CHANCE = b"openswarm chance v1\n"
     OWNER = b"openswarm owner v1\n"
     CHECKPOINT = b"openswarm checkpoint v1\n"
 

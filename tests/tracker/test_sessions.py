@@ -8,7 +8,7 @@ import pytest
 from tests.tracker.serving import SECONDS, Served, identity, served
 from tests.tracker.work.world import IMAGE, SUBMITTER, manifest
 from tracker.work.floor import Patience
-from validators.policies import WRONG_BEFORE_BAN
+from validators.reputation import STRIKES
 from workunits.errors import Blame
 from workunits.ids import JobId
 from workunits.statements import Cancel
@@ -175,7 +175,7 @@ async def test_a_proven_cheat_is_told_so_and_not_let_in_again(tmp_path: Path) ->
         desk = tracker.running.sessions.desk
         cheat = await tracker.join("cheat")
         peer = desk.peers[cheat.identity.key]
-        peer.wrong, peer.banned = WRONG_BEFORE_BAN, True
+        peer.wrong, peer.banned = STRIKES, True
         await cheat.socket.close()
         again = await tracker.connect("cheat")
         await again.send(Hello.sign(again.identity, again.challenge, OFFERINGS))

@@ -69,6 +69,8 @@ class Api:
     async def status(self, _: web.Request) -> web.Response:
         """Who this tracker is, what time it has, how much goes on."""
         desk = self.sessions.desk
+        present = desk.floor.electorate.present()
+        validators = sum(desk.peers[key].validator for key in present)
         return _json(
             {
                 "tracker": self.operator.hex(),
@@ -76,8 +78,8 @@ class Api:
                 "time": self.sessions.wall(),
                 "peers": {
                     "connected": len(self.sessions),
-                    "validators": len(desk.floor.validators),
-                    "volunteers": len(desk.floor.volunteers),
+                    "validators": validators,
+                    "volunteers": len(present) - validators,
                 },
                 "jobs": {"active": len(desk.jobs)},
                 "ledger": {
@@ -107,11 +109,12 @@ class Api:
     async def submit(self, request: web.Request) -> web.Response:
         """Take a signed manifest; the answer means that it is on disk."""
         submission = Submission.parse(await _body(request, MAX_SUBMISSION))
-        signed = submission.signed  # `submission.ringers` goes to the desk beside it
+        signed = submission.signed
         await self.sessions.durable()  # a job that has just ended reads as over, not as active
         over = await self.reader.job(signed.id)
         if over is None or signed.id in self.sessions.desk.jobs:
-            job = self.sessions.desk.submit(signed, self.sessions.clock(), self.sessions.wall())
+            now, wall = self.sessions.clock(), self.sessions.wall()
+            job = self.sessions.desk.submit(signed, now, wall, submission.ringers)
             await self.sessions.durable()
             return _json(self._live(job), status=201)
         return _json(self._view(over))

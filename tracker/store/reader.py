@@ -15,10 +15,13 @@ from tracker.rows import (
     ExecutionRow,
     JobRow,
     PeerRow,
+    ScoreRow,
     UnitRow,
 )
 from tracker.store.schema import connect
+from validators.settings import settings_of
 from workunits.ids import JobId
+from workunits.manifest import Manifest
 
 _R = TypeVar(
     "_R",
@@ -28,22 +31,26 @@ _R = TypeVar(
     ExecutionRow,
     JobRow,
     PeerRow,
+    ScoreRow,
     UnitRow,
 )
 _T = TypeVar("_T")
-DECIDING = ("leased", "committed", "asked", "revealed", "withheld")
-UNFINISHED = ("open", "computing", "revealing")
+UNFINISHED = ("open", "computing", "revealing", "settled")
 
 
 @dataclass(frozen=True, slots=True)
 class JobTally:
-    """What the rows say of a live job: how far it was leased, and how its units ended."""
+    """What the rows say of a live job: how far it was leased, and how its units ended.
+
+    ``decided`` counts the units that are over, by the first unit of their batch.
+    """
 
     leased: int
     accepted: int
     failed: int
     executions: int
     wrong: int
+    decided: dict[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +66,9 @@ class Snapshot:
     accounts: list[AccountRow]
     leaves: list[bytes]
     next_token: int
+    scores: list[ScoreRow]
+    links: int
+    ringers: dict[bytes, bytes]
     statements: list[tuple[bytes, int]]
 
 
@@ -134,7 +144,12 @@ class Reader:
     def snapshot(self) -> Snapshot:
         """Everything live. Blocks; called once, at start."""
         jobs = self._rows(JobRow, "state = 'active' ORDER BY created", ())
-        executions = self._rows(ExecutionRow, f"doing IN {DECIDING} ORDER BY token", ())
+        executions = self._rows(
+            ExecutionRow,
+            "EXISTS (SELECT 1 FROM units WHERE units.job = executions.job "  # noqa: S608
+            f"AND units.idx = executions.idx AND units.stage IN {UNFINISHED}) ORDER BY token",
+            (),
+        )
         units = self._rows(
             UnitRow,
             f"stage IN {UNFINISHED} AND job IN "  # noqa: S608 - our own words
@@ -149,7 +164,7 @@ class Reader:
         )
         return Snapshot(
             jobs,
-            {job.id: self._tally(job.id) for job in jobs},
+            {job.id: self._tally(job) for job in jobs},
             units,
             executions,
             dict(contents.fetchall()),
@@ -157,21 +172,37 @@ class Reader:
             self._rows(AccountRow, "1", ()),
             [row[0] for row in self._connection.execute("SELECT leaf FROM ledger ORDER BY number")],
             (newest or 0) + 1,
+            self._rows(ScoreRow, "1", ()),
+            self._count("SELECT max(used) FROM beacon"),
+            dict(
+                self._connection.execute(
+                    "SELECT job, ringers FROM ringers WHERE job IN "
+                    "(SELECT id FROM jobs WHERE state = 'active')"
+                ).fetchall()
+            ),
             statements,
         )
 
-    def _tally(self, job: bytes) -> JobTally:
-        def count(query: str) -> int:
-            found = self._connection.execute(query, (job,)).fetchone()[0]
-            return int(found or 0)
-
+    def _tally(self, row: JobRow) -> JobTally:
+        job = row.id
+        batch = settings_of(Manifest.parse(row.manifest)).batch
+        over = "FROM units WHERE job = ? AND stage IN ('accepted', 'failed')"
+        decided: dict[int, int] = {}
+        if batch > 1:
+            query = f"SELECT idx - idx % ? AS first, count(*) {over} GROUP BY first"
+            decided = dict(self._connection.execute(query, (batch, job)).fetchall())
         return JobTally(
-            count("SELECT max(idx) + 1 FROM units WHERE job = ?"),
-            count("SELECT count(*) FROM units WHERE job = ? AND stage = 'accepted'"),
-            count("SELECT count(*) FROM units WHERE job = ? AND stage = 'failed'"),
-            count("SELECT count(*) FROM executions WHERE job = ? AND commitment != x''"),
-            count("SELECT count(*) FROM executions WHERE job = ? AND doing = 'wrong'"),
+            self._count("SELECT max(idx) + 1 FROM units WHERE job = ?", job),
+            self._count("SELECT count(*) FROM units WHERE job = ? AND stage = 'accepted'", job),
+            self._count("SELECT count(*) FROM units WHERE job = ? AND stage = 'failed'", job),
+            self._count("SELECT count(*) FROM executions WHERE job = ? AND commitment != x''", job),
+            self._count("SELECT count(*) FROM executions WHERE job = ? AND doing = 'wrong'", job),
+            decided,
         )
+
+    def _count(self, query: str, *values: bytes) -> int:
+        found = self._connection.execute(query, values).fetchone()[0]
+        return int(found or 0)
 
     def _rows(self, kind: type[_R], where: str, values: Sequence[object]) -> list[_R]:
         query = f"SELECT * FROM {TABLES[kind].name} WHERE {where}"  # noqa: S608 - our own words

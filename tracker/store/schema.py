@@ -66,7 +66,9 @@ def create_tables(db: Database) -> None:
             "idx": int,
             "stage": str,
             "attempts": int,
-            "checkpoint": bytes,
+            "drawn": bytes,
+            "reopened": int,
+            "confirmed": int,
             "result": bytes,
             "reason": str,
         },
@@ -82,6 +84,10 @@ def create_tables(db: Database) -> None:
             "doing": str,
             "commitment": bytes,
             "seal": bytes,
+            "lot": int,
+            "proven": int,
+            "referee": int,
+            "platform": str,
             "result": bytes,
         },
         pk="token",
@@ -96,10 +102,17 @@ def create_tables(db: Database) -> None:
             "wrong": int,
             "withheld": int,
             "alone": int,
+            "late": int,
             "banned": int,
         },
         pk="key",
     )
+    db.table("scores").create(
+        {"peer": bytes, "what": str, "about": bytes, "amount": float, "at": float},
+        pk=("peer", "what", "about"),
+    )
+    db.table("beacon").create({"id": int, "used": int}, pk="id")
+    db.table("ringers").create({"job": bytes, "ringers": bytes}, pk="job")
     db.table("ledger").create({"number": int, "leaf": bytes, "entry": bytes}, pk="number")
     db.table("accounts").create(
         {"account": bytes, "balance": int, "earned": int, "spent": int}, pk="account"

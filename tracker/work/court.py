@@ -1,20 +1,23 @@
 """The court: what happens to a unit after a commit, a reveal or a loss.
 
-It applies what ``validators.policies`` decides: draws a peer to check, asks for results, pays
-those who were right, bans those who were wrong too often.
+It applies what ``validators.policies`` decides: draws a peer to check, asks for results, settles
+units, and has those punished who were wrong.
 """
 
 from collections import deque
 
 from tracker.rows import ContentRow
+from tracker.work.finality import Finality
 from tracker.work.findings import read_finding
 from tracker.work.floor import MAX_ATTEMPTS, Floor
 from tracker.work.leasing import Leasing
+from tracker.work.sanctions import Sanctions, banned
 from tracker.work.state import Execution, Job, JobState, Peer, Unit
 from tracker.work.table import Act, Doing, Stage, Turn
 from validators import policies
-from validators.draw import draw
-from validators.policies import Accept, Another, Next
+from validators.electorate import Seat
+from validators.policies import Accept, Another, By, Verdict
+from workunits.entries import Draw
 from workunits.errors import RefusedError
 from workunits.ids import PeerKey
 from workunits.results import Result, commitment, seal
@@ -28,17 +31,18 @@ class Court:
     def __init__(self, floor: Floor, leasing: Leasing) -> None:
         self._floor = floor
         self._leasing = leasing
+        self._sanctions = Sanctions(floor)
+        self.finality = Finality(floor)
 
     def decide(self, unit: Unit, now: float) -> None:
-        """Nothing was shown yet: wait, draw a check, or ask for the results."""
+        """Nothing more was shown: wait, draw a check, or ask for the results."""
         if unit.leased or unit.drawn:
             return
         if not unit.committed:
             self._reopen(unit, now)
             return
-        commitments = [each.commitment for each in unit.committed]
-        if policies.after_commit(unit.job.manifest, commitments) is Next.ANOTHER:
-            self._another(unit, now)
+        if another := self._before_reveal(unit, now):
+            self._another(unit, another.by, now)
             return
         unit.turn(Turn.REVEAL)
         self._floor.touch(unit)
@@ -56,46 +60,25 @@ class Court:
         self._floor.alarm(now + seconds, execution, 1)
 
     def draw(self, unit: Unit, now: float) -> None:
-        """Draw who makes the next execution: a validator, or else a volunteer, of another owner.
-
-        Where there is none the unit waits for one to connect.
-        """
+        """Draw who makes the next execution; where nobody can, the unit waits for somebody."""
         floor, job = self._floor, unit.job
-
-        def eligible(key: PeerKey) -> bool:
-            peer = floor.peers[key]
-            return unit.open_to(peer) and peer.can_run(job.manifest)
-
-        def sound(key: PeerKey) -> bool:
-            return not floor.peers[key].doubtful and eligible(key)
-
-        def fresh(key: PeerKey) -> bool:
-            return key not in unit.passed and sound(key)
-
-        unit.checkpoint = floor.book.head
+        seat = Seat(unit.id, unit.by, unit.owners, frozenset(unit.asked), unit.platform)
+        key = floor.electorate.draw(floor.book.draw_link(job.id), job.manifest, seat)
         unit.draws += 1
-        for roster, wanted in (
-            (floor.validators, fresh),
-            (floor.validators, sound),
-            (floor.volunteers, fresh),
-            (floor.volunteers, sound),
-            (floor.validators, eligible),
-            (floor.volunteers, eligible),
-        ):
-            key = draw(unit.checkpoint, unit.id, unit.draws, roster, wanted)
-            if key is None:
-                continue
-            peer = floor.peers[key]
-            job.waiting.discard(unit.index)
-            if unit.drawn is not peer:
-                unit.drawn = peer
-                peer.checks.append(unit)
-            floor.touch(unit)
-            floor.alarm(now + floor.patience.draw, unit, unit.draws)
-            self._leasing.serve(peer, now)
+        floor.touch(unit)
+        if key is None:
+            unit.drawn = None
+            job.waiting.add(unit.index)
             return
-        unit.drawn = None
-        job.waiting.add(unit.index)
+        floor.book.drawn(Draw(unit.index, int(unit.by is By.REFEREE), key))
+        unit.asked.append(key)
+        peer = floor.peers[key]
+        job.waiting.discard(unit.index)
+        if unit.drawn is not peer:
+            unit.drawn = peer
+            peer.checks.append(unit)
+        floor.alarm(now + floor.patience.draw, unit, unit.draws)
+        self._leasing.serve(peer, now)
 
     def reveal(self, execution: Execution, reveal: Reveal, now: float) -> None:
         """Take a result. Raises ``RemoteError`` when it is not what was committed."""
@@ -123,13 +106,18 @@ class Court:
         """A committed result did not come, or was not what was committed."""
         execution.peer.withheld += 1
         self._floor.touch(execution.peer)
+        self._sanctions.reconsider(execution.peer)
         self._drop_committed(execution, Act.WITHHOLD, now)
 
     def lose(self, execution: Execution, act: Act, now: float) -> None:
         """A lease ended without a commitment. One that was given back is no attempt."""
-        unit = execution.unit
-        unit.passed.add(execution.peer.key)
+        unit, peer = execution.unit, execution.peer
+        unit.passed.add(peer.key)
         unit.attempts -= act is Act.RELEASE
+        if act is Act.EXPIRE:
+            peer.late += 1
+            self._floor.touch(peer)
+            self._sanctions.reconsider(peer)
         self._floor.drop(execution, act)
         self._floor.touch(unit)
         self.decide(unit, now)
@@ -143,7 +131,8 @@ class Court:
                 self.draw(unit, now)
 
     def cancel(self, job: Job, statement: Statement) -> None:
-        """Revoke all that is live of a job, and close it."""
+        """Pay what was settled, revoke all that is live of a job, and close it."""
+        self.finality.close(job)
         for unit in list(job.units.values()):
             for execution in (*unit.leased, *unit.committed):
                 reason = "the job was cancelled"
@@ -154,10 +143,23 @@ class Court:
             self._floor.touch(unit)
         self._floor.close_job(job, JobState.CANCELLED, statement)
 
-    def _another(self, unit: Unit, now: float) -> None:
+    def _before_reveal(self, unit: Unit, now: float) -> Another | None:
+        job = unit.job
+        if unit.index in job.answers:
+            return None  # the answer is known: one result is enough, right or wrong
+        return policies.before_reveal(
+            job.settings,
+            unit.demand(self._floor.wall(now)),
+            [each.commitment for each in unit.committed],
+            [each.referee for each in unit.committed],
+            exact=job.is_exact,
+        )
+
+    def _another(self, unit: Unit, by: By, now: float) -> None:
         if unit.attempts >= MAX_ATTEMPTS:
             self._fail(unit, f"given up after {unit.attempts} executions")
         else:
+            unit.by = by
             self.draw(unit, now)
 
     def _reopen(self, unit: Unit, now: float) -> None:
@@ -173,56 +175,93 @@ class Court:
     def _settle(self, unit: Unit, now: float) -> None:
         if unit.stage is not Stage.REVEALING:
             return
-        findings = [each.finding for each in unit.committed if each.finding]
-        if len(findings) < len(unit.committed):
+        if not all(each.finding for each in unit.committed):
             return
-        verdict = policies.after_reveal(unit.job.manifest, findings, unit.job.agree)
+        verdict = self._judge(unit, now)
         if isinstance(verdict, Accept):
             self._accept(unit, verdict, now)
         elif isinstance(verdict, Another):
             unit.turn(Turn.CONTINUE)
             self._floor.touch(unit)
-            self._another(unit, now)
+            self._another(unit, verdict.by, now)
         else:
             for execution in unit.committed:
                 execution.peer.alone += 1
                 self._floor.touch(execution.peer)
+                self._sanctions.reconsider(execution.peer)
             self._fail(unit, verdict.reason)
 
+    def _judge(self, unit: Unit, now: float) -> Verdict:
+        job = unit.job
+        everyone = range(len(unit.committed))
+        if (answer := job.answers.get(unit.index)) is not None:
+            right = tuple(at for at in everyone if unit.committed[at].commitment == answer)
+            return Accept(right, tuple(at for at in everyone if at not in right))
+        findings = [each.finding for each in unit.committed if each.finding]
+        groups = [
+            tuple(at for at, other in enumerate(findings) if job.agree(one, other))
+            for one in findings
+        ]
+        referees = [each.referee for each in unit.committed]
+        wanted = unit.demand(self._floor.wall(now))
+        return policies.decide(job.settings, wanted, groups, referees)
+
     def _accept(self, unit: Unit, verdict: Accept, now: float) -> None:
-        job, floor = unit.job, self._floor
-        cheats = []
-        for at, execution in enumerate(unit.committed):
-            peer = execution.peer
-            if at in verdict.losers:
-                execution.act(Act.LOSE)
-                peer.wrong += 1
-                job.wrong += 1
-                if policies.is_banned(peer.wrong):
-                    cheats.append(peer)
-            else:
-                execution.act(Act.WIN if at in verdict.winners else Act.SPARE)
-                peer.right += 1
+        job, floor, cast = unit.job, self._floor, unit.committed
+        known = unit.index in job.answers
+        right, wrong = ([cast[at] for at in places] for places in (verdict.right, verdict.wrong))
+        judges = [each for each in right if each.referee]
+        unit.confirmed = known or bool(judges)
+        for execution in wrong:
+            execution.act(Act.LOSE)
+            execution.peer.wrong += 1
+            job.wrong += 1
             floor.end(execution)
-            floor.touch(peer)
-        price = job.manifest.price
-        cast = [
+            floor.touch(execution.peer)
+        verified = known or policies.is_verified(verdict.right, [each.referee for each in cast])
+        for execution in right:
+            execution.act(Act.HOLD)
+            execution.peer.right += 1
+            if verified:
+                self._sanctions.verify(execution.peer, unit, now)
+            floor.end(execution)
+            floor.touch(execution.peer)
+            self._sanctions.reconsider(execution.peer)
+        said = [
             (each.peer.key, each.token, each.finding.result.encode())
-            for each in unit.committed
+            for each in cast
             if each.finding
         ]
-        floor.book.verdict(job.id, unit.index, cast, verdict.winners, verdict.losers, price)
-        job.paid += price * len(verdict.winners)
-        finding = unit.committed[verdict.winners[0]].finding
-        assert finding is not None
-        unit.result = finding.result.encode()
-        unit.reason = finding.result.failure(job.manifest.outputs)
-        unit.turn(Turn.FAIL if unit.reason else Turn.ACCEPT)
-        job.failed += bool(unit.reason)
-        job.accepted += not unit.reason
-        floor.retire(unit)
-        for peer in cheats:
+        unit.committed = right
+        paid: dict[PeerKey, int] = {}
+        if job.settings.batch == 1:
+            paid = {each.peer.key: job.manifest.price for each in unit.payees()}
+        floor.book.verdict(
+            job.id, unit.index, said, verdict.right, verdict.wrong, paid, known=known
+        )
+        own = known or (bool(judges) and all(self._is_own(each) for each in judges))
+        by = job.manifest.submitter if own else None
+        cheats = [each.peer for each in wrong]
+        out = self._sanctions.strike(cheats, by, now)
+        again = self.finality.reopen(cheats, by)
+        if right:
+            finding = right[0].finding
+            assert finding is not None
+            unit.result = finding.result.encode()
+            unit.reason = finding.result.failure(job.manifest.outputs)
+            self.finality.settle(unit, now)
+        else:
+            unit.turn(Turn.CONTINUE)
+            floor.touch(unit)
+            again.append(unit)
+        for each in again:
+            if each.stage is Stage.COMPUTING:
+                self.decide(each, now)
+        for peer in out:
             self._ban(peer, now)
+
+    def _is_own(self, execution: Execution) -> bool:
+        return execution.peer.owner != self._floor.electorate.operator
 
     def _fail(self, unit: Unit, reason: str) -> None:
         for execution in list(unit.committed):
@@ -232,14 +271,16 @@ class Court:
         unit.reason = reason
         unit.job.failed += 1
         self._floor.retire(unit)
+        self.finality.failed(unit)
 
     def _ban(self, peer: Peer, now: float) -> None:
         if peer.banned:
             return
         peer.banned = True
         floor = self._floor
-        floor.validators.discard(peer.key)
-        floor.volunteers.discard(peer.key)
+        floor.electorate.leave(peer.key)
+        floor.book.ban(peer.key)
+        floor.quarantine[peer.owner] = now + floor.patience.quarantine
         floor.hungry.pop(peer, None)
         floor.touch(peer)
         reason = f"this peer was banned after {peer.wrong} wrong results"
@@ -262,17 +303,3 @@ class Court:
             unit.turn(Turn.CONTINUE)
         self._floor.touch(unit)
         self.decide(unit, now)
-
-
-class BannedError(RefusedError):
-    """The peer is a proven cheat."""
-
-    code = "banned"
-
-
-def banned(peer: Peer) -> BannedError:
-    """The refusal that a banned peer gets."""
-    return BannedError(
-        f"this peer was banned after {peer.wrong} wrong results",
-        hint="If its hardware is at fault, repair it and start with a new key.",
-    )

@@ -8,17 +8,22 @@ with them are on disk; then whatever a peer was told survives a crash.
 from collections.abc import Iterable
 
 from tracker.ledger import Book
-from tracker.work.court import Court, banned
+from tracker.rows import RingersRow
+from tracker.work.court import Court
 from tracker.work.floor import Floor, Patience
 from tracker.work.leasing import Leasing
 from tracker.work.outbox import Effects
+from tracker.work.sanctions import banned
 from tracker.work.state import Execution, Job, Peer, Unit
 from tracker.work.table import HIDDEN, Act, Doing, Stage
+from validators.electorate import Member
 from workunits.errors import RefusedError, RemoteError
 from workunits.ids import JobId, LeaseToken, PeerKey
+from workunits.ledger.roster import NETWORK
 from workunits.manifest import SignedManifest
+from workunits.ringers import Ringers
 from workunits.statements import Statement
-from workunits.wire.handshake import Offerings
+from workunits.wire.handshake import Offerings, Vouch
 from workunits.wire.work import Commits, Committed, Reveal, Revealed
 
 
@@ -45,18 +50,22 @@ class Desk:
         """Everything that happened since the last call."""
         return self.floor.take()
 
-    def submit(self, signed: SignedManifest, now: float, wall: float) -> Job:
+    def submit(
+        self, signed: SignedManifest, now: float, wall: float, ringers: Ringers | None = None
+    ) -> Job:
         """Escrow and publish a job; a live one is returned as it is.
 
-        Raises ``RefusedError`` when the submitter cannot pay. ``wall`` is Unix seconds, for
-        people.
+        Raises ``RefusedError`` when the submitter cannot pay, or asks for verification settings
+        that are out of bounds. ``wall`` is Unix seconds, for people.
         """
         if signed.id in self.jobs:
             return self.jobs[signed.id]
-        job = Job(signed, wall)
+        job = Job(signed, wall, ringers=ringers)
         self.book.escrow(signed)
         self.floor.open_job(job)
         self.floor.touch(job)
+        if ringers:
+            self.floor.outbox.rows.append(RingersRow(job.id, ringers.encode()))
         self._leasing.feed(now)
         return job
 
@@ -65,18 +74,48 @@ class Desk:
         self._court.cancel(job, statement)
         self._leasing.feed(now)
 
-    def connect(self, key: PeerKey, owner: PeerKey, offerings: Offerings, now: float) -> Peer:
-        """A peer has proved its key. Raises ``BannedError`` for a proven cheat."""
+    def connect(
+        self,
+        key: PeerKey,
+        offerings: Offerings,
+        now: float,
+        *,
+        vouch: Vouch | None = None,
+        network: bytes = b"",
+    ) -> Peer:
+        """A peer has proved its key. Raises ``BannedError`` for a proven cheat.
+
+        Its owner is who vouched for it, or else the ``network`` that it comes from (24 bytes of a
+        hash), or else itself.
+        """
         floor = self.floor
+        owner = key
+        if vouch:
+            owner = vouch.owner
+        elif network:
+            owner = PeerKey(NETWORK + network)
+        wait = floor.quarantine.get(owner, now) - now
+        if key not in floor.peers and wait > 0:
+            raise RefusedError(
+                f"a peer of this network or owner was banned {floor.patience.quarantine - wait:.0f}"
+                " s ago, and new keys have to wait",
+                hint=f"Try again in {wait:.0f} s, or have somebody vouch: swarm key vouch",
+            )
         peer = floor.peers.setdefault(key, Peer(key, owner))
         if peer.banned:
             raise banned(peer)
-        self._leave(peer)
+        floor.hungry.pop(peer, None)
         peer.owner, peer.offerings, peer.connected = owner, offerings, True
         peer.session += 1
         peer.hold = 0
         peer.jobs.clear()
-        (floor.validators if peer.validator else floor.volunteers).add(key)
+        floor.electorate.join(
+            Member(
+                *(key, owner, offerings.validator, offerings.memory_bytes),
+                *(offerings.images, offerings.platform),
+            )
+        )
+        self.book.join(key, owner, vouch, offerings)
         floor.touch(peer)
         return peer
 
@@ -95,7 +134,10 @@ class Desk:
         peer = self.peers[key]
         if peer.session == session and peer.connected:
             peer.connected = False
-            self._leave(peer)
+            self.floor.electorate.leave(key)
+            self.floor.hungry.pop(peer, None)
+            if not peer.banned:
+                self.book.leave(key)
             self.floor.alarm(now + self.floor.patience.away, peer, session)
 
     def want(self, key: PeerKey, hold: int, now: float) -> None:
@@ -105,29 +147,48 @@ class Desk:
 
     def commit(self, key: PeerKey, batch: Commits, now: float) -> None:
         """Take commitments; the batch's signature was checked. Stale ones are revoked."""
-        job, taken = batch.job, False
-        peer = self.peers[key]
+        peer, link = self.peers[key], b""
         done: list[LeaseToken] = []
-        for each in batch:
-            execution = peer.live.get(each.token)
-            if execution is None or not _is_for(execution, job, each.index):
-                self.floor.outbox.revoke(peer, each.token, "this lease is over")
-            elif execution.doing is Doing.LEASED:
+        fresh, void = self._sort(peer, batch)
+        if fresh:  # the log has a batch before anything that follows from it
+            link = self.book.commits(key, batch, void)
+        for at, each in enumerate(batch):
+            execution = fresh.get(at)
+            if execution is not None:
                 execution.commitment, execution.seal = each.commitment, each.seal
-                if not taken:  # the log has a batch before anything that follows from it
-                    self.book.commits(peer.key, batch)
-                    taken = True
-                self.floor.commit(execution)
+                self.floor.commit(execution, link, now)
                 self._court.decide(execution.unit, now)
                 done.append(each.token)
-            elif (execution.commitment, execution.seal) == (each.commitment, each.seal):
+                continue
+            known = peer.live.get(each.token)
+            if known is None or not _is_for(known, batch.job, each.index):
+                self.floor.outbox.revoke(peer, each.token, "this lease is over")
+            elif (known.commitment, known.seal) == (each.commitment, each.seal):
                 done.append(each.token)
             else:
-                error = RefusedError(f"the commitment to {execution.unit.id} cannot be changed")
+                error = RefusedError(f"the commitment to {known.unit.id} cannot be changed")
                 self.floor.outbox.fault(peer, error)
         if done:
             self.floor.outbox.send(peer, Committed(tuple(done)))
         self._leasing.serve(peer, now)
+
+    def _sort(self, peer: Peer, batch: Commits) -> tuple[dict[int, Execution], tuple[int, ...]]:
+        """The executions that a batch commits, by place in it, and the places that are void."""
+        fresh: dict[int, Execution] = {}
+        void, seen = [], set()
+        for at, each in enumerate(batch):
+            execution = peer.live.get(each.token)
+            if (
+                execution is None
+                or execution.doing is not Doing.LEASED
+                or each.token in seen
+                or not _is_for(execution, batch.job, each.index)
+            ):
+                void.append(at)
+            else:
+                fresh[at] = execution
+                seen.add(each.token)
+        return fresh, tuple(void)
 
     def reveal(self, key: PeerKey, reveals: Iterable[Reveal], now: float) -> None:
         """Take results. One that is not what was committed counts as withheld.
@@ -174,6 +235,8 @@ class Desk:
                 self._execution_due(thing, now)
             elif isinstance(thing, Unit):
                 self._court.draw(thing, now)
+            elif isinstance(thing, Job):
+                self._court.finality.due(thing, now)
             else:
                 self._gone(thing, now)
         self._leasing.feed(now)
@@ -200,7 +263,7 @@ class Desk:
             return f"{len(job.waiting):,} units wait for a peer of another owner to check them"
         if any(unit.leased or unit.drawn for unit in job.units.values()):
             return ""
-        roster = (*self.floor.volunteers, *self.floor.validators)
+        roster = self.floor.electorate.present()
         if not roster:
             return "no volunteer is connected"
         if not any(self.peers[key].can_run(job.manifest) for key in roster):
@@ -221,11 +284,6 @@ class Desk:
             if execution.doing is Doing.LEASED:
                 self._court.lose(execution, Act.EXPIRE, now)
         self._court.redraw(peer, now)
-
-    def _leave(self, peer: Peer) -> None:
-        self.floor.validators.discard(peer.key)
-        self.floor.volunteers.discard(peer.key)
-        self.floor.hungry.pop(peer, None)
 
 
 def _is_for(execution: Execution, job: JobId, index: int) -> bool:

@@ -7,13 +7,14 @@ from typing import TypeAlias
 
 from tracker.ledger import Book
 from tracker.work.outbox import Effects, Outbox
-from tracker.work.roster import Roster
 from tracker.work.state import Execution, Job, JobState, Peer, Unit
 from tracker.work.table import Act, Doing
+from validators.draw import lot
+from validators.electorate import Electorate
 from workunits.ids import JobId, LeaseToken, PeerKey
 from workunits.statements import Statement
 
-MAX_ATTEMPTS = 12
+MAX_ATTEMPTS = 24
 """Executions of one unit, lost ones included, after which it is given up."""
 
 SPARE_ALARMS = 10_000
@@ -33,11 +34,15 @@ class Patience:
     draw: float = 300.0
     """A drawn peer that has not come for the unit is drawn past."""
 
+    quarantine: float = 600.0
+    """After a ban its owner, mostly a network, brings no new key for as long: what a new identity
+    costs, beside the credit that is lost with the old one."""
+
     lease: float = 60.0
     """Grace on top of a lease's own wall limit, for fetching blobs and queueing."""
 
 
-Alarmed: TypeAlias = Execution | Unit | Peer
+Alarmed: TypeAlias = Execution | Unit | Peer | Job
 
 
 class Floor:
@@ -50,14 +55,19 @@ class Floor:
         self.peers: dict[PeerKey, Peer] = {}
         self.executions: dict[LeaseToken, Execution] = {}
         self.turns: deque[Job] = deque()
-        self.validators = Roster()
-        self.volunteers = Roster()
+        self.electorate = Electorate(book.operator)
+        self.epoch = 0.0
+        self.quarantine: dict[PeerKey, float] = {}
         self.hungry: dict[Peer, None] = {}
         self.outbox = Outbox()
         self.next_token = 1
         self._alarms: list[tuple[float, int, Alarmed, int]] = []
         self._alarm_count = 0
         self._sweep_at = SPARE_ALARMS
+
+    def wall(self, now: float) -> float:
+        """Unix seconds, as far as anybody told us: ``epoch`` is when ``now`` was 0."""
+        return self.epoch + now
 
     def take(self) -> Effects:
         """Everything that happened since the last call."""
@@ -68,6 +78,10 @@ class Floor:
         """Have the new state of ``things`` kept."""
         for thing in things:
             self.outbox.dirty[thing] = None
+
+    def score(self, peer: Peer, kind: bytes) -> None:
+        """Have a peer's score kept."""
+        self.outbox.scores[peer, kind] = None
 
     def alarm(self, when: float, thing: Alarmed, stamp: int) -> None:
         """Look at ``thing`` again at ``when``; ``stamp`` tells whether it is still the same."""
@@ -94,6 +108,8 @@ class Floor:
     def close_job(self, job: Job, state: JobState, statement: Statement | None = None) -> None:
         """End a job and give back what is left of its escrow; ``statement`` cancelled it."""
         job.state = state
+        if job.ringers:
+            self.book.known(job.id, job.ringers.encode())
         job.returned = self.book.refund(job.id, job.manifest.submitter, statement)
         job.version += 1
         del self.jobs[job.id]
@@ -109,10 +125,14 @@ class Floor:
         execution.unit.job.version += 1
         self.touch(execution, execution.unit)
 
-    def commit(self, execution: Execution) -> None:
-        """A lease turned into a commitment."""
+    def commit(self, execution: Execution, link: bytes, now: float) -> None:
+        """A lease turned into a commitment; ``link`` is the beacon's, and gives its lot."""
         unit, peer = execution.unit, execution.peer
         execution.act(Act.COMMIT)
+        execution.lot = lot(link, unit.id)
+        execution.proven = peer.is_proven(unit.job, self.wall(now))
+        execution.referee = self.electorate.is_referee(peer.key, unit.job.manifest)
+        execution.platform = peer.offerings.platform if peer.offerings else ""
         unit.leased.remove(execution)
         unit.committed.append(execution)
         unit.owners |= {peer.key, peer.owner}
@@ -145,7 +165,7 @@ class Floor:
         job = unit.job
         unit.drawn = None
         job.waiting.discard(unit.index)
-        del job.units[unit.index]
+        job.units.pop(unit.index, None)
         job.version += 1
         self.touch(unit)
         if job.done and job.state is JobState.ACTIVE:
@@ -155,6 +175,8 @@ class Floor:
 def _is_pending(thing: Alarmed, stamp: int) -> bool:
     if isinstance(thing, Execution):
         return thing.doing is (Doing.ASKED if stamp else Doing.LEASED)
+    if isinstance(thing, Job):
+        return bool(thing.settled)
     if isinstance(thing, Unit):
         return thing.drawn is not None and thing.draws == stamp
     return not thing.connected and thing.session == stamp

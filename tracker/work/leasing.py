@@ -4,7 +4,7 @@ before a fresh one, and a check that a peer was drawn for before both."""
 import math
 
 from tracker.work.floor import Floor
-from tracker.work.state import Execution, Peer, Unit
+from tracker.work.state import Execution, Job, Peer, Unit
 from tracker.work.table import Stage, Turn
 from workunits.ids import LeaseToken
 
@@ -24,7 +24,7 @@ class Leasing:
         that it passed before."""
         floor = self._floor
         while peer.hungry:
-            unit = self._next_check(peer) or self._next_first(peer, passed)
+            unit = self._next_check(peer) or self._next_first(peer, passed, now)
             if unit is None:
                 floor.hungry[peer] = None
                 return
@@ -55,13 +55,13 @@ class Leasing:
                 return unit
         return None
 
-    def _next_first(self, peer: Peer, passed: bool) -> Unit | None:
+    def _next_first(self, peer: Peer, passed: bool, now: float) -> Unit | None:
         if peer.validator:
             return None
         turns = self._floor.turns
         for _ in range(len(turns)):
             job = turns[0]
-            unit = job.take(peer, passed=passed) if peer.can_run(job.manifest) else None
+            unit = job.take(peer, passed=passed) if self._may(peer, job, now) else None
             if unit is None or self._in_turn >= TURN:
                 turns.rotate(-1)
                 self._in_turn = 0
@@ -69,6 +69,14 @@ class Leasing:
                 self._in_turn += 1
                 return unit
         return None
+
+    def _may(self, peer: Peer, job: Job, now: float) -> bool:
+        manifest, floor = job.manifest, self._floor
+        return (
+            peer.can_run(manifest)
+            and not floor.electorate.is_shunned(peer.key, manifest.submitter)
+            and peer.verified(job.kind, manifest.demands.reputation, floor.wall(now))
+        )
 
     def _lease(self, peer: Peer, unit: Unit, now: float) -> None:
         floor = self._floor

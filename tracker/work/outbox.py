@@ -36,6 +36,7 @@ class Outbox:
     """The effects of one call, by peer and kind, so that a batch stays a batch."""
 
     dirty: dict[Unit | Execution | Peer | Job, None] = field(default_factory=dict)
+    scores: dict[tuple[Peer, bytes], None] = field(default_factory=dict)
     rows: list[Row] = field(default_factory=list)
     sends: list[tuple[PeerKey, FromTracker]] = field(default_factory=list)
     _leases: dict[tuple[Peer, Job], tuple[float, list[Lease]]] = field(default_factory=dict)
@@ -68,6 +69,7 @@ class Outbox:
     def take(self) -> Effects:
         """Turn what was gathered into effects, and start anew."""
         effects = Effects(self.rows + [thing.row() for thing in self.dirty], self.sends)
+        effects.rows += [peer.score_row(kind) for peer, kind in self.scores]
         sends = effects.sends
         for (peer, job), (seconds, leases) in self._leases.items():
             if job.id not in peer.jobs:
@@ -80,7 +82,7 @@ class Outbox:
         for (peer, reason), tokens in self._revokes.items():
             for some in _batches(tokens):
                 sends.append((peer.key, Revoked(reason, some)))
-        self.dirty, self.rows, self.sends = {}, [], []
+        self.dirty, self.scores, self.rows, self.sends = {}, {}, [], []
         self._leases, self._asks, self._revokes = {}, {}, {}
         return effects
 

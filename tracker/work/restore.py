@@ -1,21 +1,34 @@
 """From rows back to a desk, after a restart."""
 
-from tracker.ledger import Account, Book
-from tracker.rows import ExecutionRow, UnitRow
+from tracker.ledger import NOBODY, Account, Book
+from tracker.rows import ExecutionRow, ScoreRow, UnitRow
 from tracker.store.reader import Snapshot
 from tracker.work.desk import Desk
 from tracker.work.floor import Patience
 from tracker.work.state import Execution, Job, Peer, Unit
 from tracker.work.table import Doing, Stage
 from validators.comparators import Finding
+from validators.reputation import STRIKES, Score
+from workunits.beacon import LINK_SIZE, Beacon
 from workunits.ids import JobId, LeaseToken, PeerKey
 from workunits.manifest import SignedManifest
 from workunits.results import Result
+from workunits.ringers import Ringers
 
 
-def restore(snapshot: Snapshot, now: float, patience: Patience | None = None) -> Desk:
-    """Rebuild the desk that wrote ``snapshot``. Deadlines start anew at ``now``."""
-    desk = Desk(_book(snapshot), patience)
+def restore(
+    snapshot: Snapshot,
+    now: float,
+    patience: Patience | None = None,
+    *,
+    operator: PeerKey = NOBODY,
+    secret: bytes = bytes(LINK_SIZE),
+) -> Desk:
+    """Rebuild the desk that wrote ``snapshot``. Deadlines start anew at ``now``.
+
+    ``operator`` is the tracker's key, and the chance of its draws comes from ``secret``.
+    """
+    desk = Desk(_book(snapshot, operator, Beacon(secret, snapshot.links)), patience)
     floor = desk.floor
     floor.next_token = snapshot.next_token
     for row in snapshot.peers:
@@ -27,36 +40,73 @@ def restore(snapshot: Snapshot, now: float, patience: Patience | None = None) ->
             wrong=row.wrong,
             withheld=row.withheld,
             alone=row.alone,
+            late=row.late,
             banned=bool(row.banned),
         )
+        if floor.peers[key].doubtful:
+            floor.electorate.doubted.add(key)
+    for score in snapshot.scores:
+        _score(desk, score)
     for job_row in snapshot.jobs:
         signed = SignedManifest.of(job_row.manifest, job_row.signature)
         tally = snapshot.tallies[job_row.id]
-        job = Job(signed, job_row.created, cursor=tally.leased)
+        ringers = snapshot.ringers.get(job_row.id)
+        job = Job(
+            signed,
+            job_row.created,
+            cursor=tally.leased,
+            ringers=Ringers.parse(ringers) if ringers else None,
+        )
         job.accepted, job.failed = tally.accepted, tally.failed
         job.executions, job.wrong = tally.executions, tally.wrong
         job.paid = job.manifest.escrow - desk.book.escrowed(job.id)
+        job.undecided = {
+            first: len(job.batch(first)) - count for first, count in tally.decided.items()
+        }
         floor.open_job(job)
     for unit_row in snapshot.units:
-        _unit(desk, unit_row)
+        _unit(desk, unit_row, now)
     for execution_row in snapshot.executions:
         _execution(desk, execution_row, snapshot.contents)
     desk.resume(now)
     return desk
 
 
-def _book(snapshot: Snapshot) -> Book:
+def _score(desk: Desk, row: ScoreRow) -> None:
+    peer = desk.peers[PeerKey(row.peer)]
+    if row.what == "kind":
+        peer.scores[row.about] = Score(row.amount, row.at)
+    elif row.what == "strikes":
+        peer.strikes = Score(row.amount, row.at)
+    else:
+        submitter = PeerKey(row.about)
+        peer.struck[submitter] = int(row.amount)
+        if peer.struck[submitter] >= STRIKES:
+            desk.floor.electorate.shun(peer.key, submitter)
+
+
+def _book(snapshot: Snapshot, operator: PeerKey, beacon: Beacon) -> Book:
     book = Book(
-        {row.account: Account(row.balance, row.earned, row.spent) for row in snapshot.accounts}
+        operator,
+        beacon,
+        {row.account: Account(row.balance, row.earned, row.spent) for row in snapshot.accounts},
     )
+    book.restarted = True
     for leaf in snapshot.leaves:
         book.tree.append(leaf)
     return book
 
 
-def _unit(desk: Desk, row: UnitRow) -> None:
+def _unit(desk: Desk, row: UnitRow, now: float) -> None:
     job = desk.jobs[JobId(row.job)]
-    unit = Unit(job, row.idx, Stage(row.stage), attempts=row.attempts, checkpoint=row.checkpoint)
+    unit = Unit(job, row.idx, Stage(row.stage), attempts=row.attempts)
+    unit.asked = [PeerKey(row.drawn[at : at + 32]) for at in range(0, len(row.drawn), 32)]
+    unit.reopened, unit.confirmed = bool(row.reopened), bool(row.confirmed)
+    if unit.stage is Stage.SETTLED:
+        unit.result, unit.reason, unit.since = row.result, row.reason, now
+        job.settled[row.idx] = unit
+        job.count(row.idx, -1)
+        return
     job.units[row.idx] = unit
     if unit.stage is Stage.OPEN:
         job.redo.append(unit.index)
@@ -64,22 +114,28 @@ def _unit(desk: Desk, row: UnitRow) -> None:
 
 def _execution(desk: Desk, row: ExecutionRow, contents: dict[bytes, bytes]) -> None:
     job = desk.jobs.get(JobId(row.job))
-    if job is None or row.idx not in job.units:
+    unit = job.units.get(row.idx) or job.settled.get(row.idx) if job else None
+    if unit is None:
         return
-    unit = job.units[row.idx]
     peer = desk.peers[PeerKey(row.peer)]
     execution = Execution(
-        LeaseToken(row.token), unit, peer, Doing(row.doing), row.commitment, row.seal
+        *(LeaseToken(row.token), unit, peer, Doing(row.doing), row.commitment, row.seal),
+        *(row.lot, bool(row.proven), bool(row.referee), row.platform),
     )
-    if execution.doing is Doing.WITHHELD:
+    if row.commitment:
         unit.owners |= {peer.key, PeerKey(row.owner)}
-        return
-    if execution.doing is Doing.LEASED:
-        unit.leased.append(execution)
-        peer.leased += 1
-    else:
-        unit.committed.append(execution)
-        unit.owners |= {peer.key, PeerKey(row.owner)}
+    match execution.doing:
+        case Doing.LEASED:
+            unit.leased.append(execution)
+            peer.leased += 1
+        case Doing.HELD:
+            unit.committed.append(execution)
+            peer.held[execution] = None
+            return
+        case Doing.COMMITTED | Doing.ASKED | Doing.REVEALED:
+            unit.committed.append(execution)
+        case _:
+            return
     if execution.doing is Doing.REVEALED:
         result = Result.parse(row.result)
         inline = tuple(

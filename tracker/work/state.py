@@ -4,12 +4,18 @@ from collections import deque
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from tracker.rows import ExecutionRow, JobRow, PeerRow, UnitRow
+from tracker.rows import ExecutionRow, JobRow, PeerRow, ScoreRow, UnitRow
 from tracker.work.table import Act, Doing, Stage, Turn, next_doing, next_stage
 from validators import policies
 from validators.comparators import Agree, Finding, comparator
+from validators.policies import By, Demand
+from validators.reputation import Score, kind_of
+from validators.settings import Settings, settings_of
 from workunits.ids import JobId, LeaseToken, PeerKey, UnitId
 from workunits.manifest import Manifest, SignedManifest
+from workunits.results import commitment
+from workunits.ringers import Ringers
+from workunits.verification import Comparison
 from workunits.wire.handshake import Offerings
 
 MAX_IN_FLIGHT = 50_000
@@ -32,8 +38,10 @@ class Peer:
     """A volunteer or validator, connected or not.
 
     ``hold`` is the most uncommitted leases that it wants, ``leased`` how many it has; ``checks``
-    are the units that it was drawn to recompute and has not been leased yet. ``alone`` counts its
-    results in units that failed because no two results agreed.
+    are the units that it was drawn to recompute and has not been leased yet; ``held`` its accepted
+    results that are not final. ``alone`` counts its results in units that failed because no two
+    agreed, ``late`` leases that it let run out. ``scores`` are verified executions by kind of work,
+    ``struck`` results that a submitter's own referees or known answers proved wrong, by submitter.
     """
 
     key: PeerKey
@@ -47,7 +55,12 @@ class Peer:
     wrong: int = 0
     withheld: int = 0
     alone: int = 0
+    late: int = 0
     banned: bool = False
+    scores: dict[bytes, Score] = field(default_factory=dict)
+    strikes: Score = field(default_factory=Score)
+    struck: dict[PeerKey, int] = field(default_factory=dict)
+    held: "dict[Execution, None]" = field(default_factory=dict)
     live: dict[LeaseToken, "Execution"] = field(default_factory=dict)
     checks: "deque[Unit]" = field(default_factory=deque)
     jobs: set[JobId] = field(default_factory=set)
@@ -55,7 +68,9 @@ class Peer:
     @property
     def hungry(self) -> bool:
         """Whether it wants more leases now."""
-        return self.connected and not self.banned and self.leased < self.hold
+        if not self.connected or self.banned:
+            return False
+        return self.leased < (min(self.hold, 1) if self.doubtful else self.hold)
 
     @property
     def validator(self) -> bool:
@@ -64,8 +79,19 @@ class Peer:
 
     @property
     def doubtful(self) -> bool:
-        """Whether others are drawn before it."""
-        return policies.is_doubtful(self.right, self.withheld + self.alone)
+        """Whether others come before it."""
+        return policies.is_doubtful(self.right, self.withheld + self.alone + self.late)
+
+    def is_proven(self, job: "Job", wall: float) -> bool:
+        """Whether it is past probation in a job's kind of work."""
+        if self.struck.get(job.manifest.submitter):
+            return False
+        return self.verified(job.kind, job.settings.probation, wall)
+
+    def verified(self, kind: bytes, count: int, wall: float) -> bool:
+        """Whether ``count`` executions of a kind of work were verified, and not long ago."""
+        score = self.scores.get(kind)
+        return count == 0 or (score is not None and score.reaches(count, wall))
 
     def can_run(self, manifest: Manifest) -> bool:
         """Whether it has the image and the memory for a job."""
@@ -85,13 +111,30 @@ class Peer:
             self.wrong,
             self.withheld,
             self.alone,
+            self.late,
             int(self.banned),
         )
+
+    def score_row(self, kind: bytes) -> ScoreRow:
+        """The row that keeps its verified work of a kind."""
+        score = self.scores[kind]
+        return ScoreRow(self.key, "kind", kind, score.amount, score.at)
+
+    def strike_rows(self) -> list[ScoreRow]:
+        """The rows that keep all strikes against it."""
+        rows = [ScoreRow(self.key, "strikes", b"", self.strikes.amount, self.strikes.at)]
+        return rows + [
+            ScoreRow(self.key, "struck", by, float(count), 0.0) for by, count in self.struck.items()
+        ]
 
 
 @dataclass(slots=True, eq=False)
 class Execution:
-    """One peer's attempt at one unit, under one lease."""
+    """One peer's attempt at one unit, under one lease.
+
+    When it was committed: ``lot`` came with it, ``proven`` is whether its peer was past probation,
+    ``referee`` whether it was a referee's, ``platform`` what it ran on.
+    """
 
     token: LeaseToken
     unit: "Unit"
@@ -99,6 +142,10 @@ class Execution:
     doing: Doing = Doing.LEASED
     commitment: bytes = b""
     seal: bytes = b""
+    lot: int = 0
+    proven: bool = False
+    referee: bool = False
+    platform: str = ""
     finding: Finding | None = None
 
     def act(self, act: Act) -> None:
@@ -119,6 +166,10 @@ class Execution:
             self.doing.value,
             self.commitment,
             self.seal,
+            self.lot,
+            int(self.proven),
+            int(self.referee),
+            self.platform,
             result,
         )
 
@@ -128,9 +179,11 @@ class Unit:
     """A unit that is being worked on.
 
     ``leased`` and ``committed`` are its live executions, the latter in the order of the commits;
-    ``owners`` are the keys of the peers that committed to it once, and of their owners: none of
-    them may do so again. ``passed`` are peers that lost or returned a lease on it: others come
-    first.
+    those of a settled unit are all right. ``owners`` are the keys of the peers that committed to it
+    once, and of their owners: none of them may do so again. ``passed`` are peers that lost or
+    returned a lease on it: others come first. ``asked`` were drawn for it, in order. ``reopened``
+    is whether a cheat's vote beside those that are left was struck, ``confirmed`` whether a
+    referee agreed, ``since`` when it was settled.
     """
 
     job: "Job"
@@ -138,12 +191,16 @@ class Unit:
     stage: Stage = Stage.OPEN
     attempts: int = 0
     draws: int = 0
-    checkpoint: bytes = b""
+    by: By = By.PEER
     drawn: Peer | None = None
     leased: list[Execution] = field(default_factory=list)
     committed: list[Execution] = field(default_factory=list)
     owners: set[PeerKey] = field(default_factory=set)
     passed: set[PeerKey] = field(default_factory=set)
+    asked: list[PeerKey] = field(default_factory=list)
+    reopened: bool = False
+    confirmed: bool = False
+    since: float = 0.0
     result: bytes = b""
     reason: str = ""
 
@@ -156,6 +213,28 @@ class Unit:
         """Whether ``peer`` may compute it: neither it nor its owner committed to it before."""
         return self.owners.isdisjoint((peer.key, peer.owner))
 
+    @property
+    def platform(self) -> str:
+        """Where it must run; empty where that does not matter."""
+        if self.committed and self.job.manifest.demands.same_platform:
+            return self.committed[0].platform
+        return ""
+
+    def demand(self, wall: float) -> Demand:
+        """How much checking it needs, given its first vote; that peer must still be believed."""
+        first = self.committed[0]
+        return policies.demand(
+            self.job.settings,
+            first.lot,
+            proven=first.proven and first.peer.is_proven(self.job, wall),
+            reopened=self.reopened,
+        )
+
+    def payees(self) -> list[Execution]:
+        """Of a settled unit, those who are paid: the first who were right, referees left out."""
+        peers = [each for each in self.committed if not each.referee]
+        return peers[: self.job.manifest.executions]
+
     def turn(self, turn: Turn) -> None:
         """Move along the table."""
         self.stage = next_stage(self.stage, turn)
@@ -167,7 +246,9 @@ class Unit:
             self.index,
             self.stage.value,
             self.attempts,
-            self.checkpoint,
+            b"".join(self.asked),
+            int(self.reopened),
+            int(self.confirmed),
             self.result,
             self.reason,
         )
@@ -176,7 +257,9 @@ class Unit:
 @dataclass(slots=True, eq=False)
 class Job:
     """A live job. Units below ``cursor`` were leased at least once; ``redo`` are those to lease
-    again; ``waiting`` are units that need a peer of another owner and have none."""
+    again; ``waiting`` are units that need a peer of another owner and have none; ``settled`` have
+    a verdict that is not final, oldest first. ``undecided`` counts, by batch, the units that have
+    none. ``answers`` are the commitments to results that the submitter knows."""
 
     signed: SignedManifest
     created: float
@@ -185,6 +268,10 @@ class Job:
     redo: deque[int] = field(default_factory=deque)
     units: dict[int, Unit] = field(default_factory=dict)
     waiting: set[int] = field(default_factory=set)
+    settled: dict[int, Unit] = field(default_factory=dict)
+    undecided: dict[int, int] = field(default_factory=dict)
+    ringers: Ringers | None = None
+    watched: bool = False
     accepted: int = 0
     failed: int = 0
     executions: int = 0
@@ -196,11 +283,40 @@ class Job:
     id: JobId = field(init=False)
     manifest: Manifest = field(init=False)
     agree: Agree = field(init=False)
+    settings: Settings = field(init=False)
+    kind: bytes = field(init=False)
+    answers: dict[int, bytes] = field(init=False)
 
     def __post_init__(self) -> None:
         self.id = self.signed.id
         self.manifest = self.signed.manifest
         self.agree = comparator(self.manifest.comparator)
+        self.settings = settings_of(self.manifest)
+        self.kind = kind_of(self.manifest)
+        answers = self.ringers.answers if self.ringers else ()
+        self.answers = {
+            index: commitment(UnitId(self.id, index), digest) for index, digest in answers
+        }
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether equal results are equal bytes, so that commitments alone tell."""
+        return self.manifest.comparator.kind is Comparison.EXACT
+
+    def batch(self, index: int) -> range:
+        """The units that become final with unit ``index``."""
+        size = self.settings.batch
+        first = index - index % size
+        return range(first, min(first + size, self.manifest.units))
+
+    def count(self, index: int, change: int) -> bool:
+        """A unit of a batch was decided (-1) or reopened (1); whether the batch is complete."""
+        batch = self.batch(index)
+        left = self.undecided.get(batch.start, len(batch)) + change
+        self.undecided[batch.start] = left
+        if left == 0:
+            del self.undecided[batch.start]
+        return left == 0
 
     @property
     def done(self) -> bool:

@@ -16,6 +16,7 @@ class Doing(StrEnum):
     COMMITTED = "committed"
     ASKED = "asked"
     REVEALED = "revealed"
+    HELD = "held"
     RIGHT = "right"
     WRONG = "wrong"
     SPARE = "spare"
@@ -23,6 +24,7 @@ class Doing(StrEnum):
     EXPIRED = "expired"
     WITHHELD = "withheld"
     REVOKED = "revoked"
+    STRUCK = "struck"
 
 
 class Act(StrEnum):
@@ -31,6 +33,9 @@ class Act(StrEnum):
     COMMIT = "commit"
     ASK = "ask"
     REVEAL = "reveal"
+    HOLD = "hold"
+    REOPEN = "reopen"
+    STRIKE = "strike"
     WIN = "win"
     LOSE = "lose"
     SPARE = "spare"
@@ -46,6 +51,7 @@ class Stage(StrEnum):
     OPEN = "open"
     COMPUTING = "computing"
     REVEALING = "revealing"
+    SETTLED = "settled"
     ACCEPTED = "accepted"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -58,6 +64,8 @@ class Turn(StrEnum):
     LOSE = "lose"
     REVEAL = "reveal"
     CONTINUE = "continue"
+    SETTLE = "settle"
+    REOPEN = "reopen"
     ACCEPT = "accept"
     FAIL = "fail"
     CANCEL = "cancel"
@@ -83,10 +91,17 @@ EXECUTION: dict[tuple[Doing, Act], Doing] = {
     (Doing.ASKED, Act.REVEAL): Doing.REVEALED,
     # the reveal is late, or is not what was committed
     (Doing.ASKED, Act.WITHHOLD): Doing.WITHHELD,
-    # the policy accepted this result / another result / more equal results than it pays
-    (Doing.REVEALED, Act.WIN): Doing.RIGHT,
+    # the policy accepted this result, and it is not final yet
+    (Doing.REVEALED, Act.HOLD): Doing.HELD,
+    # the policy accepted another result
     (Doing.REVEALED, Act.LOSE): Doing.WRONG,
-    (Doing.REVEALED, Act.SPARE): Doing.SPARE,
+    # what was accepted is final: it is paid / it is not, a referee's or more than are paid
+    (Doing.HELD, Act.WIN): Doing.RIGHT,
+    (Doing.HELD, Act.SPARE): Doing.SPARE,
+    # its peer was proven wrong elsewhere, and the unit is computed again
+    (Doing.HELD, Act.STRIKE): Doing.STRUCK,
+    # another peer of the unit was: this vote counts in the new verdict
+    (Doing.HELD, Act.REOPEN): Doing.REVEALED,
 }
 
 UNIT: dict[tuple[Stage, Turn], Stage] = {
@@ -100,9 +115,14 @@ UNIT: dict[tuple[Stage, Turn], Stage] = {
     (Stage.COMPUTING, Turn.REVEAL): Stage.REVEALING,
     # no agreement, or a result was withheld: one more execution
     (Stage.REVEALING, Turn.CONTINUE): Stage.COMPUTING,
-    # enough results agree
-    (Stage.REVEALING, Turn.ACCEPT): Stage.ACCEPTED,
-    # enough results agree that the program fails, or none agree and no more are allowed
+    # the policy accepted a result
+    (Stage.REVEALING, Turn.SETTLE): Stage.SETTLED,
+    # a peer that it rests on was proven wrong elsewhere
+    (Stage.SETTLED, Turn.REOPEN): Stage.COMPUTING,
+    # it is final, and the program gave what the job declares / it failed
+    (Stage.SETTLED, Turn.ACCEPT): Stage.ACCEPTED,
+    (Stage.SETTLED, Turn.FAIL): Stage.FAILED,
+    # no results agree, and no more are allowed
     (Stage.REVEALING, Turn.FAIL): Stage.FAILED,
     # too many executions were lost
     (Stage.COMPUTING, Turn.FAIL): Stage.FAILED,

@@ -8,7 +8,7 @@ from tests.tracker.work.world import SUBMITTER, World, blob, manifest, outcome, 
 from tracker.work.floor import SPARE_ALARMS
 from tracker.work.leasing import TURN
 from tracker.work.state import JobState
-from validators.policies import WRONG_BEFORE_BAN
+from validators.reputation import STRIKES
 from workunits.errors import RefusedError
 from workunits.ids import LeaseToken
 from workunits.results import INLINE_LIMIT, Ending, Result, commitment, seal
@@ -184,9 +184,9 @@ def test_a_cancelled_job_is_revoked_and_the_rest_of_the_escrow_comes_back() -> N
 def test_a_proven_cheat_is_banned_and_its_open_work_goes_to_others() -> None:
     world = World()
     cheat = world.actor("cheat")
-    job = world.submit(manifest(WRONG_BEFORE_BAN + 2, price=5))
+    job = world.submit(manifest(STRIKES + 2, price=5))
     tokens = sorted(cheat.leases)
-    cheat.commit("wrong", tokens=tokens[: WRONG_BEFORE_BAN + 1])
+    cheat.commit("wrong", tokens=tokens[: STRIKES + 1])
     honest = [world.actor(f"honest{at}") for at in range(2)]
     for _ in range(3):
         for actor in honest:

@@ -173,7 +173,8 @@ class Swarm(RuleBasedStateMachine):
         """Accepted, failed, in flight or fresh: a unit is always one of these."""
         for job in self.world.desk.jobs.values():
             fresh = job.manifest.units - job.cursor
-            assert job.accepted + job.failed + len(job.units) + fresh == job.manifest.units
+            kept = len(job.units) + len(job.settled)
+            assert job.accepted + job.failed + kept + fresh == job.manifest.units
             assert not job.done
             for unit in job.units.values():
                 check_unit(self.world, job, unit.index)

@@ -27,7 +27,7 @@ from workunits.signing import Identity
 from workunits.statements import Cancel, Grant, Statement
 from workunits.verification import Comparator, Policy
 from workunits.wire import work
-from workunits.wire.handshake import Offerings
+from workunits.wire.handshake import Offerings, Vouch
 from workunits.wire.work import (
     MAX_BATCH,
     Commit,
@@ -138,7 +138,8 @@ class Actor:
         """Connect and be welcomed."""
         desk = self.world.desk
         offerings = Offerings(self.validator, cores, 1 << 30, images, "actor")
-        peer = desk.connect(self.key, self.owner, offerings, self.world.now)
+        vouch = None if self.owner == self.key else self.world.vouch(self)
+        peer = desk.connect(self.key, offerings, self.world.now, vouch=vouch)
         self.session, self.connected = peer.session, True
         held = [each for each in peer.live.values() if each.doing is Doing.LEASED]
         hidden = {each.token for each in peer.live.values() if each.doing in HIDDEN}
@@ -245,12 +246,13 @@ class World:
 
     def __init__(self, *, credit: int = 10**9) -> None:
         self.now = 1000.0
-        self.desk = Desk(Book(), PATIENCE)
+        self.desk = Desk(Book(OPERATOR.key), PATIENCE)
         self.actors: dict[PeerKey, Actor] = {}
         self.rows: list[Row] = []
         self.table: dict[tuple[object, ...], Row] = {}
         self.frames: list[bytes] = []
         self.submitted: dict[JobId, Job] = {}
+        self.names: set[str] = set()
         if credit:
             self.desk.book.mint(SUBMITTER.key, credit, granted(SUBMITTER.key, credit))
         self.pump()
@@ -260,8 +262,15 @@ class World:
     ) -> Actor:
         """An actor with a key made from its name, connected."""
         identity, whose = identity_of(name), identity_of(owner or name)
+        whose = {"operator": OPERATOR, "submitter": SUBMITTER}.get(owner, whose)
+        self.names |= {owner or name, name}
         actor = self.actors[identity.key] = Actor(self, identity, whose.key, validator)
         return actor.connect() if connect else actor
+
+    def vouch(self, actor: Actor) -> Vouch:
+        """The word of an actor's owner."""
+        owners = (OPERATOR, SUBMITTER, *map(identity_of, self.names))
+        return Vouch.sign(next(each for each in owners if each.key == actor.owner), actor.key)
 
     def submit(self, job: Manifest) -> Job:
         """Submit a job."""
@@ -346,7 +355,7 @@ class World:
         self.now += 5
         for actor in self.actors.values():
             actor.connected = False
-        self.desk = restore(self.snapshot(), self.now, PATIENCE)
+        self.desk = restore(self.snapshot(), self.now, PATIENCE, operator=OPERATOR.key)
         self.submitted |= self.desk.jobs
         self.pump()
 

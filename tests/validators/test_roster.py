@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.workunits.strategies import keys
-from tracker.work.roster import Roster
+from validators.roster import Roster
 from workunits.ids import PeerKey
 
 

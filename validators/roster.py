@@ -27,6 +27,12 @@ class Roster(Sequence[PeerKey]):
         if self._keys[at : at + 1] == [key]:
             del self._keys[at]
 
+    def __contains__(self, key: object) -> bool:
+        if not isinstance(key, bytes):
+            return False
+        at = bisect_left(self._keys, key)
+        return self._keys[at : at + 1] == [key]
+
     def __len__(self) -> int:
         return len(self._keys)
 

@@ -1,0 +1,156 @@
+"""Who may be drawn to recompute a unit: the connected peers, as the ledger's roster says.
+
+The tracker draws with it; the auditor keeps the same one from the ledger and draws again.
+"""
+
+from collections.abc import Callable, Set
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from validators.draw import draw
+from validators.policies import By
+from validators.roster import Roster
+from workunits.ids import PeerKey, UnitId
+from workunits.manifest import Manifest
+
+Eligible: TypeAlias = Callable[[PeerKey], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """What the roster says of a peer: whose it is, what it does and what it can run."""
+
+    key: PeerKey
+    owner: PeerKey
+    validator: bool
+    memory_bytes: int
+    images: tuple[str, ...]
+    platform: str
+
+    def can_run(self, manifest: Manifest) -> bool:
+        """Whether it has the image and the memory for a job."""
+        return (
+            manifest.program.image in self.images
+            and manifest.limits.memory_bytes <= self.memory_bytes
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """What is to be filled: one more execution of a unit.
+
+    ``taken`` are the peers that committed to it and their owners; ``asked`` those that were drawn
+    for it before, who come after all others; ``platform`` is where it must run, if that matters.
+    """
+
+    unit: UnitId
+    by: By
+    taken: Set[PeerKey]
+    asked: Set[PeerKey]
+    platform: str
+
+
+@dataclass(slots=True)
+class Electorate:
+    """The roster, and who of it is not drawn: doubted peers last, shunned ones never."""
+
+    operator: PeerKey
+    members: dict[PeerKey, Member] = field(default_factory=dict)
+    doubted: set[PeerKey] = field(default_factory=set)
+    shunned: dict[PeerKey, set[PeerKey]] = field(default_factory=dict)
+    """By submitter, the peers that its own referees or known answers caught too often."""
+
+    _present: Roster = field(default_factory=Roster)
+    _validators: dict[PeerKey, Roster] = field(default_factory=dict)
+
+    def join(self, member: Member) -> None:
+        """A peer is there, perhaps with other offerings than before."""
+        self.leave(member.key)
+        self.members[member.key] = member
+        self._present.add(member.key)
+        if member.validator:
+            self._validators.setdefault(member.owner, Roster()).add(member.key)
+
+    def leave(self, key: PeerKey) -> None:
+        """A peer is gone."""
+        if key not in self._present:
+            return
+        self._present.discard(key)
+        member = self.members[key]
+        if member.validator:
+            roster = self._validators[member.owner]
+            roster.discard(key)
+            if not roster:
+                del self._validators[member.owner]
+
+    def __len__(self) -> int:
+        return len(self._present)
+
+    def present(self) -> list[PeerKey]:
+        """The peers that are there, sorted by key."""
+        return self._present[:]
+
+    def is_present(self, key: PeerKey) -> bool:
+        """Whether a peer is there."""
+        return key in self._present
+
+    def is_referee(self, key: PeerKey, manifest: Manifest) -> bool:
+        """Whether a peer's word decides: a validator of the operator's or the submitter's."""
+        member = self.members.get(key)
+        return (
+            member is not None
+            and member.validator
+            and member.owner in (self.operator, manifest.submitter)
+        )
+
+    def shun(self, key: PeerKey, submitter: PeerKey) -> None:
+        """Keep a peer away from a submitter's jobs."""
+        self.shunned.setdefault(submitter, set()).add(key)
+
+    def is_shunned(self, key: PeerKey, submitter: PeerKey) -> bool:
+        """Whether a peer gets no work of a submitter's."""
+        return key in self.shunned.get(submitter, ())
+
+    def draw(self, link: bytes, manifest: Manifest, seat: Seat) -> PeerKey | None:
+        """Draw who fills ``seat``; ``None`` when nobody can.
+
+        A referee's seat goes to the submitter's, then to the operator's validators, and to a peer
+        only when neither has one. A peer's seat goes to any peer, volunteer or validator, with the
+        same chance; to a referee last.
+        """
+
+        def able(key: PeerKey) -> bool:
+            member = self.members[key]
+            return (
+                key not in seat.taken
+                and member.owner not in seat.taken
+                and member.can_run(manifest)
+                and (not seat.platform or member.platform == seat.platform)
+                and not self.is_shunned(key, manifest.submitter)
+            )
+
+        def waiting(key: PeerKey) -> bool:
+            return key not in seat.asked and able(key)
+
+        def peer(key: PeerKey) -> bool:
+            return not self.is_referee(key, manifest) and able(key)
+
+        def sound(key: PeerKey) -> bool:
+            return key not in self.doubted and peer(key)
+
+        def fresh(key: PeerKey) -> bool:
+            return key not in seat.asked and sound(key)
+
+        rounds: list[tuple[Roster, Eligible]] = []
+        if seat.by is By.REFEREE:
+            owners = dict.fromkeys((manifest.submitter, self.operator))
+            rounds += [
+                (self._validators[owner], waiting) for owner in owners if owner in self._validators
+            ]
+        everyone = self._present
+        rounds += [(everyone, fresh), (everyone, sound), (everyone, peer), (everyone, able)]
+        for roster, eligible in rounds:
+            key = draw(link, seat.unit, roster, eligible)
+            if key is not None:
+                return key
+        return None
