@@ -8,6 +8,7 @@ import json
 import re
 import textwrap
 from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, cast
@@ -27,7 +28,13 @@ import tracker.work.leasing
 import tracker.work.state
 import tracker.work.table
 import validators.policies
+import validators.reputation
+import workunits.beacon
 import workunits.canonical
+import workunits.entries
+import workunits.ledger.credit
+import workunits.ledger.moves
+import workunits.ledger.work
 import workunits.manifest
 import workunits.metainfo
 import workunits.parameters
@@ -42,8 +49,8 @@ from sandbox.profile import Owner as ContainerOwner
 from sandbox.profile import Share, container, host_config, seccomp
 from sandbox.runner import Limits
 from tests.docs.pages import ROOT, page
-from tests.docs.vectors import vectors
-from validators.settings import BOUNDS, RATES, SETTINGS
+from tests.docs.vectors import manifest, note, vectors
+from validators.settings import BOUNDS, RATES, SETTINGS, Settings
 from workunits.verification import Policy
 
 _PART = re.compile(r"(<!-- rendered ([\w-]+) -->\n).*?(<!-- end \2 -->)", re.DOTALL)
@@ -98,14 +105,39 @@ def _guards(table: str) -> dict[tuple[str, str, str], str]:
 
 
 def policies() -> str:
-    """The numbers of every policy."""
-    rows = [
-        f"| `{policy.value}` | {validators.policies.RULES[policy].quorum} "
-        f"| {validators.policies.RULES[policy].executions} |"
-        for policy in Policy
+    """What every policy does, in words."""
+    head = [
+        "| policy | executions | one more of new peers | by lot | referee | paid | final |",
+        "|---|---|---|---|---|---|---|",
     ]
-    head = ["| policy | results that must agree, and are paid | most results |", "|---|---|---|"]
+    rows = []
+    for policy in Policy:
+        each = SETTINGS[policy]
+        cells = [
+            f"{each.copies}",
+            f"for their first {each.probation}" if each.probation else "no",
+            _percent(each.audit),
+            _percent(each.referee),
+            f"{replace(manifest(), policy=policy).executions}",
+            "with its batch" if each.batch > 1 else "at once",
+        ]
+        rows.append(f"| `{policy.value}` | {' | '.join(cells)} |")
     return "\n".join([*head, *rows])
+
+
+def _percent(rate: int) -> str:
+    return f"{rate / 10:g} %" if rate else "no"
+
+
+def demands() -> str:
+    """The numbers of every policy as the wire has them, and their bounds."""
+    rows = []
+    for field in fields(Settings):
+        values = [f"{getattr(SETTINGS[policy], field.name):,}" for policy in Policy]
+        bounds = [f"{bound:,}" for bound in BOUNDS.get(field.name, ())] or ["", ""]
+        name = f"{field.name}`, per mille" if field.name in RATES else f"{field.name}`"
+        rows.append(f"| `{name} | {' | '.join((*values, *bounds))} |")
+    return "\n".join([*_policy_head(), *rows])
 
 
 def settings() -> str:
@@ -116,9 +148,17 @@ def settings() -> str:
         values = [getattr(SETTINGS[policy], name) for policy in Policy]
         cells = [f"{value / unit:g}" if unit > 1 else f"{value:,}" for value in (*values, *bounds)]
         rows.append(f"| `{name}` | {' | '.join(cells)} |")
+    return "\n".join([*_policy_head(), *rows])
+
+
+def _policy_head() -> list[str]:
     policies = " | ".join(f"`{policy.value}`" for policy in Policy)
-    head = [f"| setting | {policies} | from | to |", "|---|" + "---|" * (len(Policy) + 2)]
-    return "\n".join([*head, *rows])
+    return [f"| setting | {policies} | from | to |", "|---|" + "---|" * (len(Policy) + 2)]
+
+
+def checkpoint() -> str:
+    """The tracker's signed note over the example's ledger."""
+    return f"```text\n{note()}```"
 
 
 def profile() -> str:
@@ -192,7 +232,24 @@ _LIMITS: tuple[tuple[str, tuple[tuple[str, Any, str], ...]], ...] = (
             ("Leases in a row from one job", tracker.work.leasing, "TURN"),
             ("Attempts at a unit, lost ones too", tracker.work.floor, "MAX_ATTEMPTS"),
             ("Units of a job between lease and verdict", tracker.work.state, "MAX_IN_FLIGHT"),
-            ("Wrong results before a ban", validators.policies, "WRONG_BEFORE_BAN"),
+            (
+                "Results late or withheld before a peer is doubted",
+                validators.policies,
+                "FAILURES_BEFORE_DOUBT",
+            ),
+            ("Wrong results before a ban", validators.reputation, "STRIKES"),
+            ("Seconds in which half of a score is forgotten", validators.reputation, "HALF_LIFE"),
+        ),
+    ),
+    (
+        "Ledger",
+        (
+            ("Entry, bytes", workunits.entries, "MAX_ENTRY"),
+            ("Moves of one entry", workunits.ledger.moves, "MAX_MOVES"),
+            ("Executions in one verdict", workunits.ledger.work, "MAX_CAST"),
+            ("Draws in one entry", workunits.ledger.work, "MAX_DRAWS"),
+            ("Units that one entry makes final", workunits.ledger.credit, "MAX_FINAL"),
+            ("Links of one chain", workunits.beacon, "LINKS"),
         ),
     ),
     (
@@ -261,13 +318,15 @@ def patience() -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:,}" if isinstance(value, int) else f"{value:g}"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.12g}"
 
 
 PARTS: dict[str, tuple[str, Callable[[], str]]] = {
     "vectors": ("docs/protocol.md", vector_lines),
     "limits": ("docs/protocol.md", limits),
     "patience": ("docs/protocol.md", patience),
+    "demands": ("docs/protocol.md", demands),
+    "checkpoint": ("docs/ledger.md", checkpoint),
     "policies": ("docs/design.md", policies),
     "settings": ("docs/jobs.md", settings),
     "executions": (

@@ -9,11 +9,15 @@ from client.peers import swarm, torrent, upload, webrtc
 from client.peers.protocol import MAX_BLOCK
 from tests.docs import render
 from tests.docs.pages import ROOT, page
-from tests.docs.vectors import vectors
+from tests.docs.vectors import TRACKER, log, vectors
 from tracker import sessions
 from tracker.announce import signalling, swarms
 from tracker.work import floor, table
-from validators.policies import WRONG_BEFORE_BAN
+from validators.audit import Audit
+from validators.reputation import HALF_LIFE, STRIKES
+from validators.settings import DAY
+from workunits import entries
+from workunits.beacon import LINKS
 from workunits.manifest import MAX_NUMERIC_OUTPUT
 from workunits.results import INLINE_LIMIT
 from workunits.signing import Domain
@@ -64,6 +68,25 @@ def test_every_rest_route_is_in_the_protocol() -> None:
     assert described == routes
 
 
+def test_every_ledger_entry_is_in_the_protocol() -> None:
+    text = page("docs/protocol.md").text
+    found = [
+        entries.parse(bytes.fromhex(raw)) for name, raw in vectors().items() if "entry" in name
+    ]
+    assert {each.t for each in found} == set(entries._KINDS)
+    for each in found:
+        (row,) = re.findall(rf"^\| `{each.t}` \| ([^|]*)\| .* \|$", text, re.MULTILINE)
+        assert set(re.findall(r"`(\w+)`", row)) == set(each.value()), each.t
+
+
+def test_the_ledger_in_the_protocol_holds() -> None:
+    audit = Audit(TRACKER.key)
+    for raw in log():
+        audit.take(raw)
+    assert audit.root.hex() == vectors()["ledger root"]
+    assert audit.on_trust == 0
+
+
 def test_every_message_of_the_work_session_is_in_the_protocol() -> None:
     from workunits.wire import work
 
@@ -103,7 +126,12 @@ def test_the_environment_of_a_unit_is_in_the_protocol() -> None:
         f"leaves {sessions.MAX_QUEUED:,} frames unread",
         f"kept for {floor.Patience().away:g} seconds",
         f"`{floor.Patience().lease:g} + wall x ceil(",
-        f"After {WRONG_BEFORE_BAN} wrong results",
+        f"After {STRIKES} wrong results",
+        f"loses half of its worth in {HALF_LIFE / DAY:g} days",
+        f"no new key of its owner is welcome for {floor.Patience().quarantine:g} seconds",
+        f"within {floor.Patience().draw:g} seconds",
+        f"After {floor.MAX_ATTEMPTS} leases",
+        f"has {LINKS:,} links after its anchor",
         f"at most {INLINE_LIMIT:,} bytes (`exact`) or {MAX_NUMERIC_OUTPUT:,} bytes (`numeric`)",
         f"The time may be {MAX_AGE} seconds off",
         f"`hold` 0 to {MAX_HOLD:,}",

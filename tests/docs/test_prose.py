@@ -101,7 +101,7 @@ def test_the_manifest_its_signature_and_its_id() -> None:
                 ],
                 "combine": "product",
             },
-            "policy": "pair",
+            "policy": "economy",
             "price": 1,
             "program": {
                 "command": ["square", "{n}", "--as", "{how}"],
@@ -164,20 +164,22 @@ def test_a_comparison_and_its_answer() -> None:
     assert answer == wanted("compared frame")
 
 
+OFFERINGS = {
+    "agent": "example/1",
+    "cores": 2,
+    "images": ["sha256:" + "ab" * 32],
+    "memory": 2**30,
+    "platform": "",
+    "validator": 0,
+}
+
+
 def test_the_handshake() -> None:
-    offerings = {
-        "agent": "example/1",
-        "cores": 2,
-        "images": ["sha256:" + "ab" * 32],
-        "memory": 2**30,
-        "platform": "",
-        "validator": 0,
-    }
     key, tracker, nonce = wanted("peer key"), wanted("tracker key"), b"\xaa" * 32
     assert bencode({"t": "challenge", "nonce": nonce, "tracker": tracker}) == wanted(
         "challenge frame"
     )
-    body: dict[str, Any] = {"key": key, "offerings": offerings}
+    body: dict[str, Any] = {"key": key, "offerings": OFFERINGS}
     vouch = {"owner": wanted("owner key"), "signature": sign("owner", key, "owner")}
     for fields, name in (
         (body, "hello frame"),
@@ -188,78 +190,170 @@ def test_the_handshake() -> None:
         assert bencode(frame) == wanted(name)
 
 
-def test_statements() -> None:
-    raw = bencode(
+def said(who: str, kind: str, account: str, amount: int) -> bytes:
+    return bencode(
         {
-            "author": wanted("tracker key"),
-            "claim": {"account": wanted("peer key"), "amount": 1000},
+            "author": wanted(f"{who} key"),
+            "claim": {"account": wanted(f"{account} key"), "amount": amount},
             "nonce": bytes(16),
-            "t": "grant",
+            "t": kind,
             "time": 1_700_000_000,
         }
     )
-    envelope = bencode({"signature": sign("tracker", raw, "statement"), "statement": raw})
-    assert envelope == wanted("statement envelope")
-    assert sha256(raw).digest() == wanted("statement id")
+
+
+def statement(who: str, kind: str, account: str, amount: int) -> bytes:
+    raw = said(who, kind, account, amount)
+    return bencode({"signature": sign(who, raw, "statement"), "statement": raw})
+
+
+def test_statements() -> None:
+    assert statement("tracker", "grant", "peer", 1000) == wanted("statement envelope")
+    assert sha256(said("tracker", "grant", "peer", 1000)).digest() == wanted("statement id")
+
+
+def number(word: bytes) -> int:
+    return int.from_bytes(word[:8], "big")
+
+
+def test_the_chains_of_links() -> None:
+    signature = sign("tracker", b"", "chance")
+    secret = sha256(signature).digest()
+    assert signature == wanted("chance signature (domain chance)")
+    assert secret == wanted("chain secret")
+    for chain in (0, 1):
+        links = [sha256(b"openswarm beacon v1\n" + chain.to_bytes(8, "big") + secret).digest()]
+        for _ in range(4096):
+            links.append(sha256(links[-1]).digest())
+        assert links[-1] == wanted(f"chain {chain} anchor")
+        if chain == 0:
+            assert links[0] == wanted("chain 0 seed")
+            assert links[-4:-1] == [wanted(f"chain 0 link {at}") for at in (3, 2, 1)]
+
+
+def test_the_lots() -> None:
+    for at in (1, 3):
+        link = wanted(f"chain 0 link {at}")
+        word = sha256(b"openswarm lot v1\n" + link + wanted("job id") + INDEX).digest()
+        assert number(word) % 1000 == int(WANTED[f"lot (link {at})"])
+
+
+def test_the_kind_of_work() -> None:
+    words = ("square", "{n}", "--as", "{how}")
+    named_by = "openswarm kind of work v1\nsha256:" + "ab" * 32 + "".join(f"\0{w}" for w in words)
+    assert sha256(named_by.encode()).digest() == wanted("kind of work")
+
+
+def drawn(link: int, roster: list[bytes], fit: list[bytes]) -> bytes:
+    seed = b"openswarm draw v2\n" + wanted(f"chain 0 link {link}") + wanted("job id") + INDEX
+    place = 0
+    for n in range(32):
+        place = number(sha256(seed + n.to_bytes(4, "big")).digest()) % len(roster)
+        if roster[place] in fit:
+            return roster[place]
+    for step in range(1, len(roster)):
+        if roster[(place + step) % len(roster)] in fit:
+            return roster[(place + step) % len(roster)]
+    return b""
 
 
 def test_the_draw() -> None:
-    roster = sorted(wanted(f"{who} key") for who in ("peer", "tracker", "owner"))
-    seed = b"openswarm draw v1\n" + wanted("draw checkpoint") + wanted("job id") + INDEX
-
-    def drawn(attempt: int, fit: list[bytes]) -> bytes:
-        place = 0
-        for count in range(32):
-            word = sha256(seed + attempt.to_bytes(4, "big") + count.to_bytes(4, "big")).digest()
-            place = int.from_bytes(word[:8], "big") % len(roster)
-            if roster[place] in fit:
-                return roster[place]
-        for step in range(1, len(roster)):
-            if roster[(place + step) % len(roster)] in fit:
-                return roster[(place + step) % len(roster)]
-        return b""
-
-    others = [key for key in roster if key != wanted("peer key")]
-    assert drawn(1, roster) == wanted("draw attempt 1")
-    assert drawn(2, roster) == wanted("draw attempt 2")
-    assert drawn(1, others) == wanted("draw attempt 1, peer unfit")
-    assert drawn(1, [wanted("owner key")]) == wanted("draw attempt 1, only owner fit")
+    peer, owner, tracker = (wanted(f"{who} key") for who in ("peer", "owner", "tracker"))
+    roster = sorted((peer, owner, tracker))
+    many = [bytes([at]) * 32 for at in range(256)]
+    assert drawn(2, roster, roster) == wanted("draw (link 2)")
+    assert drawn(3, roster, roster) == wanted("draw (link 3)")
+    assert drawn(2, roster, [peer, owner]) == wanted("draw (link 2), tracker unfit")
+    assert drawn(2, roster, [owner]) == wanted("draw (link 2), only owner fit")
+    assert drawn(2, many, [many[64], many[192]]) == wanted("draw (link 2), two of 256 fit")
 
 
 def test_the_ledger() -> None:
     peer, owner, job = wanted("peer key"), wanted("owner key"), wanted("job id")
     escrow = b"escrow:" + job
-    envelope = bencode(
-        {"manifest": wanted("manifest"), "signature": sign("peer", wanted("manifest"), "manifest")}
-    )
+    manifest = wanted("manifest")
+    envelope = bencode({"manifest": manifest, "signature": sign("peer", manifest, "manifest")})
 
-    def batch(who: str, token: int) -> dict[str, Any]:
+    def join(who: str) -> dict[str, Any]:
+        key = wanted(f"{who} key")
+        return {"offerings": OFFERINGS, "owner": key, "peer": key, "signature": b""}
+
+    def batch(who: str, token: int, link: int) -> dict[str, Any]:
         sealed = b"openswarm seal v1\n" + wanted(f"{who} key") + job + INDEX + wanted("digest")
         packed = INDEX + token.to_bytes(8, "big") + wanted("commitment") + sha256(sealed).digest()
-        signature = sign(who, job + packed, "commits")
-        return {"commits": packed, "job": job, "peer": wanted(f"{who} key"), "signature": signature}
+        return {
+            "commits": packed,
+            "job": job,
+            "link": wanted(f"chain 0 link {link}"),
+            "peer": wanted(f"{who} key"),
+            "signature": sign(who, job + packed, "commits"),
+            "void": b"",
+        }
 
+    assert drawn(2, sorted((peer, owner)), [owner]) == owner
     verdict = {
-        "cast": [[peer, 7, 0], [owner, 8, 0]],
+        "cast": b"".join(
+            key + token.to_bytes(8, "big") + b"\0" for key, token in ((peer, 7), (owner, 8))
+        ),
         "index": 4,
         "job": job,
-        "losers": [],
+        "known": 0,
         "results": [wanted("result")],
-        "winners": [0, 1],
+        "right": b"\0\1",
+        "wrong": b"",
     }
-    grant = wanted("statement envelope")
     entries: list[dict[str, Any]] = [
-        {"t": "mint", "moves": [[b"mint", peer, 1000]], "statement": grant},
+        {
+            "t": "mint",
+            "moves": [[b"mint", peer, 1000]],
+            "statement": statement("tracker", "grant", "peer", 1000),
+        },
+        {
+            "t": "transfer",
+            "moves": [[peer, owner, 5]],
+            "statement": statement("peer", "pay", "owner", 5),
+        },
+        {"t": "restart"},
+        {"t": "join"} | join("peer"),
+        {"t": "join"} | join("owner"),
         {"t": "escrow", "moves": [[peer, escrow, 6 * 1 * 2]], "manifest": envelope},
-        {"t": "commits", "moves": []} | batch("peer", 7),
-        {"t": "commits", "moves": []} | batch("owner", 8),
-        {"t": "verdict", "moves": [[escrow, peer, 1], [escrow, owner, 1]]} | verdict,
+        {"t": "anchor", "link": wanted("chain 0 anchor")},
+        {"t": "commits"} | batch("peer", 7, 1),
+        {
+            "t": "draws",
+            "draws": INDEX + b"\0" + owner,
+            "job": job,
+            "link": wanted("chain 0 link 2"),
+        },
+        {"t": "commits"} | batch("owner", 8, 3),
+        {"t": "verdict"} | verdict,
+        {"t": "leave", "peer": owner},
+        {
+            "t": "final",
+            "job": job,
+            "moves": [[escrow, peer, 1], [escrow, owner, 1]],
+            "units": INDEX + (1).to_bytes(8, "big"),
+        },
         {"t": "refund", "moves": [[escrow, peer, 10]], "job": job, "statement": b""},
     ]
-    raw = [bencode(entry) for entry in entries]
-    for number, entry in enumerate(entries):
-        assert raw[number] == wanted(f"ledger entry {number} ({entry['t']})")
+    raw = [bencode({"moves": []} | entry) for entry in entries]
+    for at, entry in enumerate(entries):
+        assert raw[at] == wanted(f"ledger entry {at} ({entry['t']})")
     assert tree_hash(raw) == wanted("ledger root")
+
+
+def test_entries_that_the_example_does_not_need() -> None:
+    peer, owner = wanted("peer key"), wanted("owner key")
+    vouched = {"offerings": OFFERINGS, "owner": owner, "peer": peer, "t": "join"}
+    vouched["signature"] = sign("owner", peer, "owner")
+    known = wanted("ringers (unit 4, salt of zeros)")
+    for name, entry in (
+        ("join with a vouch", vouched),
+        ("known", {"job": wanted("job id"), "ringers": known, "t": "known"}),
+        ("doubt", {"doubted": 1, "peer": peer, "t": "doubt"}),
+        ("ban", {"peer": peer, "t": "ban"}),
+    ):
+        assert bencode({"moves": []} | entry) == wanted(f"entry ({name})")
 
 
 def tree_hash(entries: list[bytes]) -> bytes:
@@ -272,7 +366,7 @@ def tree_hash(entries: list[bytes]) -> bytes:
 
 def test_the_checkpoint() -> None:
     name = f"openswarm/{wanted('tracker key').hex()}"
-    text = f"{name}\n6\n{b64encode(wanted('ledger root')).decode()}\n".encode()
+    text = f"{name}\n14\n{b64encode(wanted('ledger root')).decode()}\n".encode()
     key = wanted("tracker key")
     key_id = sha256(name.encode() + b"\n\x01" + key).digest()[:4]
     signature = b64encode(key_id + sign_bare("tracker", text)).decode()

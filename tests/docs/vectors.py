@@ -1,21 +1,24 @@
 """The worked example of ``docs/protocol.md``, computed by the code that it describes."""
 
-import hashlib
+from hashlib import sha256
 
 from tracker.ledger import Book
 from tracker.rows import EntryRow
-from validators.draw import draw
-from workunits import canonical
+from validators.draw import draw, lot
+from validators.reputation import kind_of
+from workunits import entries
 from workunits.archive import origin
+from workunits.beacon import Beacon, chain
 from workunits.checkpoints import Checkpoint, SignedCheckpoint
-from workunits.ids import JobId, LeaseToken, PeerKey, UnitId
+from workunits.entries import Entry
+from workunits.ids import LeaseToken, PeerKey, UnitId
 from workunits.manifest import Limits, Manifest, Program, SignedManifest
 from workunits.metainfo import Hasher, Torrent
 from workunits.parameters import Combine, NamedBlob, Range, Sweep, Values
 from workunits.results import Ending, Result, commitment, seal
 from workunits.ringers import SALT_SIZE, Ringers
 from workunits.signing import Domain, Identity
-from workunits.statements import Grant, Statement
+from workunits.statements import Grant, Pay, Statement
 from workunits.verification import Comparator, Policy
 from workunits.wire.compare import Compare, Compared, Opinion, Pair, Shown
 from workunits.wire.handshake import Challenge, Hello, Offerings, Vouch
@@ -26,7 +29,8 @@ TRACKER = Identity.from_seed(b"\x01" * 32)
 OWNER = Identity.from_seed(b"\x02" * 32)
 INDEX = 4
 TOKEN = LeaseToken(7)
-TOKENS = (TOKEN, LeaseToken(8))
+SECRET = sha256(TRACKER.sign(Domain.CHANCE, b"")).digest()
+OFFERINGS = Offerings(False, 2, 1 << 30, ("sha256:" + "ab" * 32,), "example/1")
 ANSWER = b'{"square": 25}\n'
 OTHER = b'{"square": 26}\n'
 
@@ -57,7 +61,7 @@ def manifest() -> Manifest:
         outputs=("out.json",),
         limits=Limits(60, 180, 64 << 20, 1024),
         price=1,
-        policy=Policy.PAIR,
+        policy=Policy.ECONOMY,
         comparator=Comparator(),
         nonce=bytes(16),
     )
@@ -116,28 +120,24 @@ def _job() -> dict[str, object]:
 
 
 def _result() -> dict[str, object]:
-    job = JobId(SignedManifest.sign(manifest(), PEER).id)
-    unit = UnitId(job, INDEX)
-    result = RESULT
-    one = Commit(INDEX, TOKEN, commitment(unit, result.digest), seal(PEER.key, unit, result.digest))
-    commits = Commits.sign(PEER, job, (one,))
-    known = Ringers(bytes(SALT_SIZE), ((INDEX, result.digest),))
+    commits, known = _commits(PEER, TOKEN), _known()
+    (one,) = commits
     return {
-        "result": result.encode(),
-        "digest": result.digest,
+        "result": RESULT.encode(),
+        "digest": RESULT.digest,
         "commitment": one.commitment,
         "seal": one.seal,
         "commits (packed, token 7)": commits.packed,
         "commits signature (domain commits)": commits.signature,
         "commit frame": encode(commits),
-        "leases frame (90 s)": encode(Leases(job, 90, (Lease(INDEX, TOKEN),))),
+        "leases frame (90 s)": encode(Leases(commits.job, 90, (Lease(INDEX, TOKEN),))),
         "ringers (unit 4, salt of zeros)": known.encode(),
         "ringers hash": known.hash,
     }
 
 
 def _comparison() -> dict[str, object]:
-    job = JobId(SignedManifest.sign(manifest(), PEER).id)
+    job = SignedManifest.sign(manifest(), PEER).id
     other = Result(Ending.EXITED, 0, (NamedBlob("out.json", torrent(OTHER).info.ref),))
     pair = Pair(LeaseToken(9), INDEX, Shown(RESULT, (ANSWER,)), Shown(other, (OTHER,)))
     compared = Compared.sign(PEER, job, (pair.judged(Opinion.DIFFERENT),))
@@ -153,9 +153,8 @@ def _comparison() -> dict[str, object]:
 
 def _session() -> dict[str, object]:
     challenge = Challenge(b"\xaa" * 32, TRACKER.key)
-    offerings = Offerings(False, 2, 1 << 30, ("sha256:" + "ab" * 32,), "example/1")
-    hello = Hello.sign(PEER, challenge, offerings)
-    vouched = Hello.sign(PEER, challenge, offerings, Vouch.sign(OWNER, PEER.key))
+    hello = Hello.sign(PEER, challenge, OFFERINGS)
+    vouched = Hello.sign(PEER, challenge, OFFERINGS, Vouch.sign(OWNER, PEER.key))
     return {
         "challenge frame": encode(challenge),
         "hello, signed bytes (domain session)": hello._message(challenge),
@@ -165,8 +164,12 @@ def _session() -> dict[str, object]:
     }
 
 
+def _granted() -> Statement:
+    return Statement.sign(TRACKER, Grant(PEER.key, 1000), time=1_700_000_000, nonce=bytes(16))
+
+
 def _statement() -> dict[str, object]:
-    statement = Statement.sign(TRACKER, Grant(PEER.key, 1000), time=1_700_000_000, nonce=bytes(16))
+    statement = _granted()
     return {
         "statement": statement.raw,
         "statement signature (domain statement)": statement.signature,
@@ -175,52 +178,105 @@ def _statement() -> dict[str, object]:
     }
 
 
-def _draw() -> dict[str, object]:
-    job = SignedManifest.sign(manifest(), PEER).id
-    roster = sorted((PEER.key, TRACKER.key, OWNER.key))
-    checkpoint = hashlib.sha256(b"checkpoint").digest()
-
-    def drawn(attempt: int, *unfit: PeerKey) -> bytes:
-        found = draw(checkpoint, UnitId(job, INDEX), attempt, roster, lambda key: key not in unfit)
-        return found or b""
-
+def _chance() -> dict[str, object]:
+    links = chain(SECRET, 0)
     return {
-        "draw checkpoint": checkpoint,
-        "draw attempt 1": drawn(1),
-        "draw attempt 2": drawn(2),
-        "draw attempt 1, peer unfit": drawn(1, PEER.key),
-        "draw attempt 1, only owner fit": drawn(1, PEER.key, TRACKER.key),
+        "chance signature (domain chance)": TRACKER.sign(Domain.CHANCE, b""),
+        "chain secret": SECRET,
+        "chain 0 seed": links[0],
+        "chain 0 anchor": links[-1],
+        "chain 0 link 1": links[-2],
+        "chain 0 link 2": links[-3],
+        "chain 0 link 3": links[-4],
+        "chain 1 anchor": chain(SECRET, 1)[-1],
     }
 
 
-def _ledger() -> dict[str, object]:
-    book = Book()
-    statement = Statement.sign(TRACKER, Grant(PEER.key, 1000), time=1_700_000_000, nonce=bytes(16))
+def _draw() -> dict[str, object]:
     signed = SignedManifest.sign(manifest(), PEER)
-    book.mint(PEER.key, 1000, statement)
-    book.escrow(signed)
-    for token, each in zip(TOKENS, (PEER, OWNER), strict=True):
-        book.commits(each.key, _commits(each, token))
-    raw = RESULT.encode()
-    cast = [(PEER.key, TOKENS[0], raw), (OWNER.key, TOKENS[1], raw)]
-    book.verdict(signed.id, INDEX, cast, (0, 1), (), 1)
-    book.refund(signed.id, PEER.key)
-    entries = [row for row in book.take() if isinstance(row, EntryRow)]
+    unit = UnitId(signed.id, INDEX)
+    three = sorted((PEER.key, TRACKER.key, OWNER.key))
+    many = [PeerKey(bytes([at]) * 32) for at in range(256)]
+    links = chain(SECRET, 0)[-2::-1]
+
+    def drawn(number: int, roster: list[PeerKey], fit: list[PeerKey]) -> bytes:
+        return draw(links[number - 1], unit, roster, fit.__contains__) or b""
+
+    return {
+        "kind of work": kind_of(signed.manifest),
+        "lot (link 1)": lot(links[0], unit),
+        "lot (link 3)": lot(links[2], unit),
+        "draw (link 2)": drawn(2, three, three),
+        "draw (link 3)": drawn(3, three, three),
+        "draw (link 2), tracker unfit": drawn(2, three, [PEER.key, OWNER.key]),
+        "draw (link 2), only owner fit": drawn(2, three, [OWNER.key]),
+        "draw (link 2), two of 256 fit": drawn(2, many, [many[64], many[192]]),
+    }
+
+
+def log() -> list[bytes]:
+    """A whole ledger: the example job, in which one unit is computed and checked."""
+    return [row.entry for row in _book().rows if isinstance(row, EntryRow)]
+
+
+def note() -> str:
+    """The tracker's checkpoint of ``log``."""
+    book, name = _book(), origin(TRACKER.key)
+    signed = SignedCheckpoint(Checkpoint(name, book.entries, book.head)).sign(TRACKER, name)
+    return signed.encode().decode()
+
+
+def _ledger() -> dict[str, object]:
     found: dict[str, object] = {}
-    for row in entries:
-        fields = canonical.decode_fields(row.entry, limit=1 << 16, what="entry")
-        kind = fields.text("t", limit=20)
-        found[f"ledger entry {row.number} ({kind})"] = row.entry
-    name = origin(TRACKER.key)
-    note = SignedCheckpoint(Checkpoint(name, book.entries, book.head)).sign(TRACKER, name)
-    return found | {"ledger root": book.head, "checkpoint note": note.encode()}
+    for number, raw in enumerate(log()):
+        found[f"ledger entry {number} ({entries.parse(raw).t})"] = raw
+    for what, entry in _others().items():
+        found[f"entry ({what})"] = entries.encode(entry)
+    return found | {"ledger root": _book().head, "checkpoint note": note().encode()}
+
+
+def _book() -> Book:
+    book, signed = Book(TRACKER.key, Beacon(SECRET)), SignedManifest.sign(manifest(), PEER)
+    job = signed.id
+    book.mint(PEER.key, 1000, _granted())
+    pay = Statement.sign(PEER, Pay(OWNER.key, 5), time=1_700_000_000, nonce=bytes(16))
+    book.transfer(OWNER.key, 5, pay)
+    book.restarted = True
+    for each in (PEER, OWNER):
+        book.join(each.key, each.key, None, OFFERINGS)
+    book.escrow(signed)
+    book.commits(PEER.key, _commits(PEER, TOKEN))
+    book.draw_link(job)
+    book.drawn(entries.Draw(INDEX, 0, OWNER.key))
+    book.commits(OWNER.key, _commits(OWNER, LeaseToken(8)))
+    raw = RESULT.encode()
+    cast = [(PEER.key, TOKEN, raw), (OWNER.key, LeaseToken(8), raw)]
+    book.verdict(job, INDEX, cast, (0, 1), (), {})
+    book.leave(OWNER.key)
+    book.final(job, [INDEX], {PEER.key: 1, OWNER.key: 1})
+    book.refund(job, PEER.key)
+    return book
+
+
+def _others() -> dict[str, Entry]:
+    job, known = SignedManifest.sign(manifest(), PEER).id, _known()
+    vouch = Vouch.sign(OWNER, PEER.key)
+    return {
+        "join with a vouch": entries.Join((), PEER.key, OWNER.key, vouch.signature, OFFERINGS),
+        "known": entries.Known((), job, known.encode()),
+        "doubt": entries.Doubt((), PEER.key, doubted=True),
+        "ban": entries.Ban((), PEER.key),
+    }
+
+
+def _known() -> Ringers:
+    return Ringers(bytes(SALT_SIZE), ((INDEX, RESULT.digest),))
 
 
 def _commits(identity: Identity, token: LeaseToken) -> Commits:
-    job = JobId(SignedManifest.sign(manifest(), PEER).id)
-    unit, digest = UnitId(job, INDEX), RESULT.digest
+    unit, digest = UnitId(SignedManifest.sign(manifest(), PEER).id, INDEX), RESULT.digest
     one = Commit(INDEX, token, commitment(unit, digest), seal(identity.key, unit, digest))
-    return Commits.sign(identity, job, (one,))
+    return Commits.sign(identity, unit.job, (one,))
 
 
 _DOMAINS = {f"domain {domain.name.lower()}": domain.value for domain in Domain}
@@ -233,6 +289,7 @@ _GROUPS = (
     _comparison,
     _session,
     _statement,
+    _chance,
     _draw,
     _ledger,
 )
