@@ -7,16 +7,18 @@ from bench.row import Row, Setting
 from bench.tracker import IMAGE, OUTPUT
 from tracker.ledger import Book
 from tracker.rows import EntryRow
+from tracker.work.desk import Desk
 from validators.audit import Audit
-from workunits.ids import Digest, LeaseToken, UnitId
+from workunits.ids import BlobRef, Digest, LeaseToken, PeerKey, UnitId
 from workunits.manifest import Limits, Manifest, Program, SignedManifest
 from workunits.merkle import HASH_SIZE, Tree, check_inclusion, leaf_hash
-from workunits.parameters import Range, Sweep
-from workunits.results import Ending, Result, commitment, seal
+from workunits.parameters import NamedBlob, Range, Sweep
+from workunits.results import INLINE_LIMIT, Ending, Result, commitment, seal
 from workunits.signing import Identity
 from workunits.statements import Grant, Statement
 from workunits.verification import Comparator, Policy
-from workunits.wire.work import Commit, Commits
+from workunits.wire.handshake import Offerings
+from workunits.wire.work import Commit, Commits, Leases, Reveal, RevealRequest
 
 WHAT = "a million ledger entries verified by anyone, one core"
 BUDGET = "120 s"
@@ -24,6 +26,8 @@ BUDGET_SECONDS = 120.0
 ENTRIES = 10**6
 UNITS = 12_000
 QUICK = 200
+PEERS = 50
+_BLOB = NamedBlob(OUTPUT, BlobRef(bytes(32), bytes(20), INLINE_LIMIT + 1))
 BATCH = 10
 """Commits in one signed batch: what a volunteer with short units sends."""
 
@@ -51,8 +55,8 @@ def measure(setting: Setting, units: int | None = None) -> Row:
         BUDGET_SECONDS * rate / ENTRIES,
         f"projected from {replay.entries:,} entries ({replay.size / replay.entries:.0f} bytes "
         f"each): {rate:,.0f}/s",
-        f"policy pair, {units:,} units, batches of {BATCH} signed commits; every signature, move, "
-        "commitment, verdict and root",
+        f"policy economy, {units:,} units, {PEERS} peers, batches of {BATCH} signed commits; "
+        "every signature, move, commitment, lot, draw, verdict and root",
         f"proof that one of {ENTRIES:,} entries is in the log: {size} bytes, checked in "
         f"{1e6 * seconds:.0f} us",
         entries_per_second=rate,
@@ -73,25 +77,36 @@ def audit(units: int) -> Replay:
 
 
 def ledger(units: int, operator: Identity) -> list[bytes]:
-    """The entries of a job of ``units`` units, each computed by the same two peers."""
-    book = Book()
-    peers = [Identity.from_seed(bytes([at]) * 32) for at in (1, 2)]
-    signed = SignedManifest.sign(_manifest(units, peers[0]), peers[0])
-    grant = Grant(peers[0].key, signed.manifest.escrow)
-    book.mint(grant.account, grant.amount, Statement.sign(operator, grant, time=0, nonce=bytes(16)))
-    book.escrow(signed)
-    raw = Result(Ending.EXITED, 0, ()).encode()
+    """The entries of a job of ``units`` units, as the tracker's own desk writes them."""
+    desk = Desk(Book(operator.key))
+    submitter = Identity.from_seed(b"s" * 32)
+    signed = SignedManifest.sign(_manifest(units, submitter), submitter)
+    grant = Grant(submitter.key, signed.manifest.escrow)
+    statement = Statement.sign(operator, grant, time=0, nonce=bytes(16))
+    desk.book.mint(grant.account, grant.amount, statement)
+    desk.submit(signed, 0.0, wall=0.0)
+    raw = Result(Ending.EXITED, 0, (_BLOB,)).encode()
     digest = Result.digest_of(raw)
-    for first in range(0, units, BATCH):
-        some = range(first, min(units, first + BATCH))
-        for number, peer in enumerate(peers):
-            commits = tuple(_commit(peer, signed, index, number, digest) for index in some)
-            book.commits(peer.key, Commits.sign(peer, signed.id, commits))
-        for index in some:
-            cast = [(peer.key, _token(index, at), raw) for at, peer in enumerate(peers)]
-            book.verdict(signed.id, index, cast, (0, 1), (), 1)
-    book.refund(signed.id, peers[0].key)
-    return [row.entry for row in book.take() if isinstance(row, EntryRow)]
+    peers = {each.key: each for each in (Identity.from_seed(bytes([n]) * 32) for n in range(PEERS))}
+    for key in peers:
+        desk.connect(key, Offerings(False, 1, 1 << 34, (IMAGE,), "bench"), 0.0)
+    found: list[bytes] = []
+    while desk.jobs:
+        for key in peers:
+            desk.want(key, BATCH, 0.0)
+        effects = desk.take()
+        found += [row.entry for row in effects.rows if isinstance(row, EntryRow)]
+        for key, message in effects.sends:
+            if isinstance(message, Leases):
+                commits = tuple(
+                    _commit(key, UnitId(signed.id, each.index), each.token, digest)
+                    for each in message.leases
+                )
+                desk.commit(key, Commits.sign(peers[key], signed.id, commits), 0.0)
+            elif isinstance(message, RevealRequest):
+                desk.reveal(key, [Reveal(token, raw) for token in message.tokens], 0.0)
+    effects = desk.take()
+    return found + [row.entry for row in effects.rows if isinstance(row, EntryRow)]
 
 
 def proof(entries: int) -> tuple[int, float]:
@@ -107,15 +122,8 @@ def proof(entries: int) -> tuple[int, float]:
     return len(path) * HASH_SIZE, (time.perf_counter() - began) / 100
 
 
-def _commit(peer: Identity, job: SignedManifest, index: int, number: int, digest: Digest) -> Commit:
-    unit = UnitId(job.id, index)
-    return Commit(
-        index, _token(index, number), commitment(unit, digest), seal(peer.key, unit, digest)
-    )
-
-
-def _token(index: int, number: int) -> LeaseToken:
-    return LeaseToken(2 * index + number)
+def _commit(peer: PeerKey, unit: UnitId, token: LeaseToken, digest: Digest) -> Commit:
+    return Commit(unit.index, token, commitment(unit, digest), seal(peer, unit, digest))
 
 
 def _manifest(units: int, submitter: Identity) -> Manifest:
@@ -126,9 +134,9 @@ def _manifest(units: int, submitter: Identity) -> Manifest:
         parameters=Sweep((Range("index", 0, 1, units),)),
         inputs=(),
         outputs=(OUTPUT,),
-        limits=Limits(60, 60, 32 << 20, 4096),
+        limits=Limits(60, 60, 32 << 20, 1 << 20),
         price=1,
-        policy=Policy.PAIR,
+        policy=Policy.ECONOMY,
         comparator=Comparator(),
         nonce=bytes(16),
     )

@@ -78,6 +78,16 @@ class Book:
         found = self.accounts.get(account)
         return found.balance if found else 0
 
+    def has_earned(self, account: bytes) -> bool:
+        """Whether an account was ever paid for work."""
+        found = self.accounts.get(account)
+        return found is not None and found.earned > 0
+
+    def has_spent(self, account: bytes) -> bool:
+        """Whether an account ever had a job done."""
+        found = self.accounts.get(account)
+        return found is not None and found.spent > 0
+
     def escrowed(self, job: JobId) -> int:
         """Credits that a job still has set aside."""
         return self.balance(escrow_account(job))
@@ -177,6 +187,7 @@ class Book:
         wrong: tuple[int, ...],
         paid: Mapping[PeerKey, int],
         *,
+        silent: tuple[LeaseToken, ...] = (),
         known: bool = False,
     ) -> None:
         """Decide a unit; ``cast`` is (peer, lease, result), ``paid`` is who is paid at once."""
@@ -194,9 +205,14 @@ class Book:
                 results,
                 right,
                 wrong,
+                silent,
                 known,
             )
         )
+
+    def failed(self, job: JobId, index: int, reason: str) -> None:
+        """A unit ends without a result."""
+        self._enter(entries.Failed((), job, index, reason))
 
     def known(self, job: JobId, ringers: bytes) -> None:
         """Show the answers that a submitter knew."""

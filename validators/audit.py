@@ -24,6 +24,7 @@ from workunits.entries import (
     Draws,
     Entry,
     Escrow,
+    Failed,
     Final,
     Join,
     Known,
@@ -60,6 +61,7 @@ class Audit:
     _over: set[JobId] = field(default_factory=set)
     _said: set[bytes] = field(default_factory=set)
     _link: bytes = b""
+    _links: int = 0
     _readers: dict[str, Callable[..., Sequence[Move]]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -71,6 +73,7 @@ class Audit:
             Commits.t: self._commits,
             Draws.t: self._draws,
             Verdict.t: self._verdict,
+            Failed.t: self._failed,
             Final.t: self._final,
             Known.t: self._known,
             Refund.t: self._refund,
@@ -145,7 +148,7 @@ class Audit:
                 self.operator,
             ):
                 raise AuditError("a job was cancelled by who may not")
-        case.close()
+        case.close(cancelled=bool(entry.statement))
         del self._cases[entry.job]
         self._over.add(entry.job)
         source = entries.escrow_account(entry.job)
@@ -167,10 +170,13 @@ class Audit:
         case = self._case(entry.job)
         ruling = case.verdict(entry)
         self.on_trust += not ruling.shown
-        if entry.wrong:
-            cheats = [entry.cast[at].peer for at in entry.wrong]
-            self._reopen(cheats, case.manifest.submitter if ruling.private else None)
+        if ruling.cheats:
+            self._reopen(ruling.cheats, case.manifest.submitter if ruling.private else None)
         return case.paid(entry)
+
+    def _failed(self, entry: Failed) -> Sequence[Move]:
+        self._case(entry.job).failed(entry.index)
+        return ()
 
     def _final(self, entry: Final) -> Sequence[Move]:
         return self._case(entry.job).finish(entry)
@@ -182,7 +188,9 @@ class Audit:
     # -- roster -----------------------------------------------------------------------------
 
     def _anchor(self, entry: Anchor) -> Sequence[Move]:
-        self._link = entry.link
+        if self._links not in (0, beacon.LINKS):
+            raise AuditError("a new chain of the beacon begins before the last one was used up")
+        self._link, self._links = entry.link, 0
         return ()
 
     def _join(self, entry: Join) -> Sequence[Move]:
@@ -233,6 +241,7 @@ class Audit:
         if not beacon.follows(link, self._link):
             raise AuditError("the link of the beacon does not follow from the last one")
         self._link = link
+        self._links += 1
 
     def _statement(self, envelope: bytes) -> Statement:
         statement = Statement.parse(envelope)

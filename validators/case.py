@@ -8,7 +8,7 @@ from validators.draw import lot
 from validators.electorate import Electorate, Seat
 from validators.policies import Accept, By, Demand
 from validators.record import Record
-from validators.reputation import STRIKES, kind_of
+from validators.reputation import STRIKES, trust_of
 from validators.settings import Settings, settings_of
 from workunits import entries
 from workunits.entries import Commits, Draws, Final, Move, Verdict
@@ -51,10 +51,11 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
-    """``shown`` is whether the log alone shows that a verdict is right; ``private`` whether it
-    counts against peers with the submitter alone, on whose word it rests."""
+    """``shown`` is whether the log alone shows that a verdict is right; ``cheats`` are those whom
+    it proves wrong, ``private`` whether with the submitter alone, on whose word it rests."""
 
     shown: bool
+    cheats: list[PeerKey]
     private: bool
 
 
@@ -73,12 +74,12 @@ class Case:
 
     votes: int = 0
     settings: Settings = field(init=False)
-    kind: bytes = field(init=False)
+    trust: bytes = field(init=False)
     is_exact: bool = field(init=False)
 
     def __post_init__(self) -> None:
         self.settings = settings_of(self.manifest)
-        self.kind = kind_of(self.manifest)
+        self.trust = trust_of(self.manifest)
         self.is_exact = self.manifest.comparator.kind is Comparison.EXACT
 
     def commits(self, entry: Commits) -> None:
@@ -149,7 +150,16 @@ class Case:
             self._decide(unit, entry, votes)
         else:
             self._plausible(self._demand(unit, votes), entry, votes)
-        return Ruling(shown, self._settle(unit, entry, votes))
+        cheats, private = self._settle(unit, entry, votes)
+        return Ruling(shown, cheats, private)
+
+    def failed(self, index: int) -> None:
+        """A unit ended without a result."""
+        unit = self._unit(index)
+        if unit.right:
+            raise AuditError(f"unit {index} fails, and has a verdict")
+        del self.units[index]
+        self.final.add(index)
 
     def finish(self, entry: Final) -> list[Move]:
         """Units became final; returns what has to be paid for them."""
@@ -175,8 +185,10 @@ class Case:
                 raise AuditError(f"the known answer of unit {index} says otherwise")
         self.claims.clear()
 
-    def close(self) -> None:
+    def close(self, *, cancelled: bool) -> None:
         """The job is over."""
+        if not cancelled and len(self.final) < self.manifest.units:
+            raise AuditError("the job is over, and units of it were not decided")
         if self.claims:
             raise AuditError("a known answer decided, and was never shown")
         if any(unit.right for unit in self.units.values()):
@@ -191,8 +203,9 @@ class Case:
         self.record.let_go([unit.votes[token].peer for token in right], UnitId(self.id, index))
         left = [token for token in right if unit.votes[token].peer not in cheats]
         unit.reopened = self.is_exact and bool(left)
-        keep = left if self.is_exact else []
-        unit.votes = {token: unit.votes[token] for token in keep}
+        for token in right:
+            if not self.is_exact or token not in left:
+                del unit.votes[token]
 
     def _unit(self, index: int) -> Unit:
         if index >= self.manifest.units or index in self.final:
@@ -201,7 +214,7 @@ class Case:
 
     def _is_proven(self, peer: PeerKey) -> bool:
         return self.record.is_proven(
-            peer, self.kind, self.manifest.submitter, self.settings.probation
+            peer, self.trust, self.manifest.submitter, self.settings.probation
         )
 
     def _cast(self, unit: Unit, entry: Verdict) -> list[Vote]:
@@ -250,25 +263,48 @@ class Case:
         if right < wanted.votes if not wrong else not (judged or led):
             raise AuditError(f"unit {entry.index} has too few votes: {right}")
 
-    def _settle(self, unit: Unit, entry: Verdict, votes: Sequence[Vote]) -> bool:
+    def _settle(
+        self, unit: Unit, entry: Verdict, votes: Sequence[Vote]
+    ) -> tuple[list[PeerKey], bool]:
         submitter = self.manifest.submitter
         right = [votes[at] for at in entry.right]
         judges = [each for each in right if each.referee]
-        if entry.known or policies.is_verified(entry.right, [each.referee for each in votes]):
+        verified = entry.known or policies.is_verified(
+            entry.right, [each.referee for each in votes]
+        )
+        if verified:
             for each in right:
-                self.record.verify(each.peer, self.kind)
+                self.record.verify(each.peer, self.trust)
         own = entry.known or (
             bool(judges) and all(each.owner != self.electorate.operator for each in judges)
         )
-        for at in entry.wrong:
-            peer = votes[at].peer
+        silent = self._silent(unit, entry) if verified else []
+        for peer in (*(votes[at].peer for at in entry.wrong), *silent):
             self.record.strike(peer, submitter if own else None)
             if own and self.record.struck[peer, submitter] >= STRIKES:
                 self.electorate.shun(peer, submitter)
         tokens = [entry.cast[at].token for at in entry.right]
-        unit.votes = {token: unit.votes[token] for token in tokens}
+        for token in (*(entry.cast[at].token for at in entry.wrong), *entry.silent):
+            del unit.votes[token]
         unit.right, unit.confirmed = tokens, entry.known or bool(judges)
-        return own
+        return [*(votes[at].peer for at in entry.wrong), *silent], own
+
+    def _silent(self, unit: Unit, entry: Verdict) -> list[PeerKey]:
+        cast = {each.token for each in entry.cast}
+        right = unit.votes[entry.cast[entry.right[0]].token] if entry.right else None
+        found = []
+        for token in entry.silent:
+            vote = unit.votes.get(token)
+            if (
+                not self.is_exact
+                or vote is None
+                or token in cast
+                or right is None
+                or vote.commitment == right.commitment
+            ):
+                raise AuditError(f"nothing shows that who withheld unit {entry.index} was wrong")
+            found.append(vote.peer)
+        return found
 
     def paid(self, entry: Verdict) -> list[Move]:
         """What a verdict that is final at once has to pay, which ends the unit; any other is held

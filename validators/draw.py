@@ -29,19 +29,16 @@ def draw(
 ) -> PeerKey | None:
     """Draw one eligible peer from the sorted ``roster``; ``None`` when there is none.
 
-    Each try hashes afresh; a roster in which few are eligible is walked from the last place.
+    Each try hashes afresh; where few are eligible, the last hash chooses among just those.
     """
     if not roster:
         return None
     seed = _DRAW + link + unit.job + unit.index.to_bytes(8, "big")
-    place = 0
+    word = b""
     for count in range(_TRIES):
         word = hashlib.sha256(seed + count.to_bytes(4, "big")).digest()
         place = int.from_bytes(word[:8], "big") % len(roster)
         if eligible(roster[place]):
             return roster[place]
-    for step in range(1, len(roster)):
-        peer = roster[(place + step) % len(roster)]
-        if eligible(peer):
-            return peer
-    return None
+    able = [peer for peer in roster if eligible(peer)]
+    return able[int.from_bytes(word[:8], "big") % len(able)] if able else None

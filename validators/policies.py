@@ -105,20 +105,19 @@ def decide(settings: Settings, wanted: Demand, groups: Groups, referees: Sequenc
     """
     votes = len(groups)
     everyone = range(votes)
-    best = max(groups, key=len, default=())
     judges = [at for at in everyone if referees[at]]
     if judges and not all(at in groups[judges[0]] for at in judges):
         return Fail("two referees disagree: the same unit does not give the same result twice")
+    best = groups[judges[0]] if judges else max(groups, key=len, default=())
     if len(best) == votes:
         return _more(wanted, votes, referees) or Accept(best, ())
-    if judges:
-        right = groups[judges[0]]
-        return Accept(right, tuple(at for at in everyone if at not in right))
     others = tuple(at for at in everyone if at not in best)
+    if judges:
+        return Accept(best, others)
     second = max(len([at for at in groups[one] if at in others]) for one in others)
     if len(best) >= max(wanted.copies, 2) and len(best) - second >= settings.lead:
         return Accept(best, others)
-    if votes >= settings.executions:
+    if votes >= max(settings.executions, wanted.votes):
         return Fail(f"{votes} executions, of which {len(best)} agree: too few")
     return Another(By.REFEREE)
 

@@ -33,6 +33,15 @@ def kind_of(manifest: Manifest) -> bytes:
     return state.digest()
 
 
+def trust_of(manifest: Manifest) -> bytes:
+    """What probation is about: a kind of work for one submitter.
+
+    Whoever submits jobs to himself could let his peers confirm each other, and so be trusted by
+    others; hence what was confirmed in his jobs counts there.
+    """
+    return hashlib.sha256(_DOMAIN + kind_of(manifest) + manifest.submitter).digest()
+
+
 @dataclass(slots=True)
 class Score:
     """A count that fades; ``at`` is when it was last changed (Unix seconds)."""

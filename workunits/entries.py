@@ -12,7 +12,7 @@ from workunits.errors import MalformedError
 from workunits.ledger.credit import MAX_ENTRY, Escrow, Final, Mint, Refund, Transfer
 from workunits.ledger.moves import MAX_MOVES, MAX_NAME, MINT, Move, Moves, escrow_account
 from workunits.ledger.roster import Anchor, Ban, Doubt, Join, Leave, Restart
-from workunits.ledger.work import MAX_CAST, Cast, Commits, Draw, Draws, Known, Verdict
+from workunits.ledger.work import MAX_CAST, Cast, Commits, Draw, Draws, Failed, Known, Verdict
 
 __all__ = (
     "MAX_CAST",
@@ -27,6 +27,7 @@ __all__ = (
     "Draws",
     "Entry",
     "Escrow",
+    "Failed",
     "Final",
     "Join",
     "Known",
@@ -50,6 +51,7 @@ Entry: TypeAlias = (
     | Commits
     | Draws
     | Verdict
+    | Failed
     | Final
     | Known
     | Refund
@@ -64,7 +66,7 @@ _KINDS: dict[str, type[Entry]] = {
     kind.t: kind
     for kind in (
         *(Mint, Transfer, Escrow, Final, Refund),
-        *(Commits, Draws, Verdict, Known),
+        *(Commits, Draws, Verdict, Failed, Known),
         *(Anchor, Join, Leave, Restart, Doubt, Ban),
     )
 }

@@ -27,7 +27,7 @@ Step = Callable[[Book], object]
 def _verdict(book: Book, job: SignedManifest, index: int, peers: list[PeerKey]) -> None:
     if book.escrowed(job.id) >= PRICE * len(peers):  # a verdict never pays more than is set aside
         cast = [(peer, LeaseToken(at), b"result") for at, peer in enumerate(peers)]
-        book.verdict(job.id, index, cast, tuple(range(len(peers))), (), PRICE)
+        book.verdict(job.id, index, cast, tuple(range(len(peers))), (), dict.fromkeys(peers, PRICE))
 
 
 def _refused(book: Book, have: int, need: int, step: Step) -> None:
@@ -130,7 +130,7 @@ def test_equal_results_are_written_once() -> None:
     book.mint(SUBMITTER.key, 100, granted(SUBMITTER.key, 100))
     book.escrow(job)
     cast = [(key, LeaseToken(at), b"wrong" if at == 1 else b"right") for at, key in enumerate(KEYS)]
-    book.verdict(job.id, 0, cast, (0, 2), (1,), PRICE)
+    book.verdict(job.id, 0, cast, (0, 2), (1,), {})
     entry = entries.parse([row for row in book.take() if isinstance(row, EntryRow)][-1].entry)
     assert isinstance(entry, Verdict)
     assert entry.results == (b"right", b"wrong")

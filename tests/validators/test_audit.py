@@ -1,47 +1,114 @@
 """The audit: honest ledgers hold, and every change to one is found and named."""
 
+import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
+from typing import TypeVar
 
 import pytest
 
-from tests.tracker.work.world import OPERATOR, SUBMITTER, World, granted, identity_of, manifest
+from tests.tracker.work.world import (
+    OPERATOR,
+    SUBMITTER,
+    World,
+    granted,
+    identity_of,
+    manifest,
+    outcome,
+)
+from tracker.work.state import Job
 from validators.audit import Audit
 from workunits import canonical, entries
-from workunits.entries import Commits, Entry, Escrow, Mint, Move, Refund, Transfer, Verdict
+from workunits.entries import (
+    Anchor,
+    Ban,
+    Commits,
+    Draws,
+    Entry,
+    Escrow,
+    Final,
+    Join,
+    Known,
+    Mint,
+    Move,
+    Refund,
+    Transfer,
+    Verdict,
+)
 from workunits.errors import AuditError
 from workunits.manifest import SignedManifest
 from workunits.merkle import EMPTY_ROOT
+from workunits.results import Result
+from workunits.ringers import Ringers
 from workunits.statements import Grant, Pay, Statement
-from workunits.verification import Comparator, Comparison, Policy
+from workunits.verification import Comparator, Comparison, Demands, Policy
 
 MUTATIONS = 10_000
+_E = TypeVar("_E", Ban, Draws, Final, Join, Known)
+
+
+ANSWER = Result.digest_of(outcome(0).result)
 
 
 def ledger() -> list[bytes]:
-    """A ledger with everything in it: a cheat, a numeric job, a cancelled one, a transfer."""
+    """A ledger with every kind of entry: cheats, referees, known answers, a cancelled job."""
     world = World(credit=1000)
-    worker, liar = world.actor("worker"), world.actor("liar")
-    checker, third = world.actor("checker", validator=True), world.actor("third", validator=True)
-    for job in (
-        manifest(3, nonce=1),
-        manifest(2, nonce=2, comparator=Comparator(Comparison.NUMERIC, 1e-6, 0.0)),
-        manifest(1, nonce=3, policy=Policy.TRUSTED),
+    referee = world.actor("referee", owner="operator", validator=True)
+    honest = [world.actor(name) for name in ("one", "two", "three", "four")]
+    cheats = [world.actor("liar"), world.actor("rogue")]
+    strict = Demands((("batch", 3), ("probation", 5)))
+    known = Ringers(bytes(32), ((0, ANSWER),))
+    ringing = Demands((("batch", 2),), ringers=known.hash)
+    for job, ringers in (
+        (manifest(3, nonce=1), None),
+        (manifest(2, nonce=2, comparator=Comparator(Comparison.NUMERIC, 1e-6, 0.0)), None),
+        (manifest(1, nonce=3, policy=Policy.TRUSTED), None),
+        (manifest(9, nonce=5, policy=Policy.ECONOMY, demands=strict), None),
+        (manifest(4, nonce=6, policy=Policy.STRICT), None),
+        (manifest(4, nonce=7, policy=Policy.ECONOMY, demands=ringing), known),
     ):
-        world.submit(job)
-        for _ in range(6):
-            for actor in (worker, checker, third):
+        world.submit(job, ringers)
+        for turn in range(12):
+            for actor in (referee, *honest):
                 actor.commit()
-            liar.commit("wrong")
-            for actor in (worker, liar, checker, third):
-                actor.reveal()
-    world.cancel(world.submit(manifest(5, nonce=4)))
-    claim = Pay(worker.key, 7)
+            for actor in cheats:
+                actor.commit("wrong" if turn < 6 else "right")
+            for actor in (referee, *honest, *cheats):
+                if actor.connected:
+                    actor.reveal()
+    referee.disconnect()
+    disagree(world)
+    world.actor("silent")
+    world.cancel(idle(world))
+    world.restart()
+    world.actor("new").disconnect()
+    claim = Pay(honest[0].key, 7)
     statement = Statement.sign(SUBMITTER, claim, time=0, nonce=bytes(16))
     world.desk.book.transfer(claim.account, claim.amount, statement)
     world.pump()
     world.audit()
     return [row.entry for row in sorted(world.entries())]
+
+
+def idle(world: World) -> Job:
+    """A job that nobody works on: leases run out."""
+    job = world.submit(manifest(40, nonce=4))
+    world.tick(10_000)
+    return job
+
+
+def disagree(world: World) -> None:
+    """A program that gives another result every time: the unit fails."""
+    actors = [world.actor(f"odd {at}") for at in range(6)]
+    actors += [actor for actor in world.actors.values() if actor.connected]
+    job = world.submit(manifest(1, nonce=9))
+    for turn in range(20):
+        for at, actor in enumerate(actors):
+            actor.commit(f"answer {at} {turn} ")
+        for actor in actors:
+            actor.reveal()
+    assert world.unit(job).stage == "failed"
 
 
 LEDGER = ledger()
@@ -65,7 +132,7 @@ def number_of(kind: type[Entry]) -> int:
 
 def test_an_honest_ledger_holds_and_has_every_kind_of_entry() -> None:
     audit = replay(LEDGER)
-    assert set(audit.kinds) == {"mint", "transfer", "escrow", "commits", "verdict", "refund"}
+    assert set(audit.kinds) == {kind.t for kind in Entry.__args__}
     assert audit.minted == 1000
     assert sum(audit.balances.values()) == 0
     assert audit.on_trust == 2
@@ -101,13 +168,24 @@ def mutated(rng: Random) -> list[bytes]:
 
 def test_ten_thousand_mutations_are_all_found() -> None:
     rng = Random(1)
+    audit, states = Audit(OPERATOR.key), []
+    for entry in LEDGER:  # what comes before a mutation is replayed once
+        states.append(pickle.dumps(audit))
+        audit.take(entry)
+    found = 0
     for _ in range(MUTATIONS):
         raw = mutated(rng)
+        pairs = zip(raw, LEDGER, strict=False)
+        same = next((at for at, (one, other) in enumerate(pairs) if one != other), len(states) - 1)
+        audit = pickle.loads(states[min(same, len(raw))])
         try:
-            root = replay(raw).root
+            for entry in raw[audit.size :]:
+                audit.take(entry)
         except AuditError:
+            found += 1
             continue
-        assert (root == ROOT) == (raw == LEDGER)
+        assert (audit.root == ROOT) == (raw == LEDGER)
+    assert found > MUTATIONS // 2
 
 
 def verdict(**changes: object) -> bytes:
@@ -149,7 +227,9 @@ def commits_of_another() -> bytes:
     entry = entries.parse(LEDGER[number_of(Commits)])
     assert isinstance(entry, Commits)
     thief = identity_of("thief").key
-    return entries.encode(Commits((), entry.job, thief, entry.packed, entry.signature))
+    return entries.encode(
+        Commits((), entry.job, thief, entry.packed, entry.signature, entry.link, entry.void)
+    )
 
 
 def refund_to_a_friend() -> bytes:
@@ -167,6 +247,39 @@ def published_twice() -> bytes:
     return entries.encode(Escrow((move,), signed.encode()))
 
 
+def entry_of(kind: type[_E]) -> _E:
+    """The first entry of a kind."""
+    return next(each for each in map(entries.parse, LEDGER) if isinstance(each, kind))
+
+
+def another_drawn() -> bytes:
+    draws = entry_of(Draws)
+    first, *rest = draws.draws
+    return entries.encode(
+        replace(draws, draws=(first._replace(peer=identity_of("friend").key), *rest))
+    )
+
+
+def another_link() -> bytes:
+    return entries.encode(replace(entry_of(Draws), link=bytes(32)))
+
+
+def one_more_final() -> bytes:
+    final = entry_of(Final)
+    (first, count), *rest = final.ranges
+    return entries.encode(replace(final, ranges=((first, count + 1), *rest)))
+
+
+def another_answer() -> bytes:
+    return entries.encode(
+        replace(entry_of(Known), ringers=Ringers(b"x" * 32, ((0, ANSWER),)).encode())
+    )
+
+
+def joined_for_another() -> bytes:
+    return entries.encode(replace(entry_of(Join), owner=identity_of("friend").key, signature=b""))
+
+
 @pytest.mark.parametrize(
     ("kind", "forged", "why"),
     [
@@ -179,7 +292,16 @@ def published_twice() -> bytes:
         (Commits, published_twice, "published before"),
         (Refund, refund_to_a_friend, "other credits"),
         (Verdict, lambda: verdict(index=77), "does not exist"),
-        (Verdict, lambda: verdict(winners=[0], losers=[1]), "decides unit"),
+        (Verdict, lambda: verdict(right=b"\0", wrong=b"\1"), "decides unit"),
+        (Verdict, lambda: verdict(wrong=b"", right=b"\0"), "decides unit"),
+        (Verdict, lambda: verdict(silent=bytes(8)), "nothing shows"),
+        (Draws, another_drawn, "was not drawn"),
+        (Draws, another_link, "does not follow"),
+        (Final, one_more_final, "final without a verdict|does not exist"),
+        (Ban, lambda: entries.encode(Ban((), identity_of("one").key)), "often enough"),
+        (Known, another_answer, "not the known answers"),
+        (Join, joined_for_another, "vouch"),
+        (Verdict, lambda: entries.encode(Anchor((), bytes(32))), "before the last one"),
         (Verdict, lambda: verdict(moves=[]), "other credits"),
         (Verdict, lambda: verdict(job=bytes(32)), "is not open"),
         (Verdict, lambda: verdict(results=[another_result()]), "did not commit"),

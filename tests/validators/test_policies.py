@@ -405,7 +405,6 @@ def test_every_unit_comes_to_an_end_whoever_answers_what(
         assert any(votes[at].isupper() for at in verdict.right)
 
 
-@pytest.mark.xfail(strict=True, reason="one vote that is close to all of them hides the dispute")
 def test_a_referees_answer_decides_though_a_vote_between_agrees_with_both_sides() -> None:
     groups = close_groups([0, 1, 2])
     verdict = decide(SETTINGS[STRICT], TWO_JUDGED, groups, [True, False, False])

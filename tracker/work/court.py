@@ -107,6 +107,9 @@ class Court:
         execution.peer.withheld += 1
         self._floor.touch(execution.peer)
         self._sanctions.reconsider(execution.peer)
+        if execution.unit.job.is_exact:  # what it committed to can still be compared
+            execution.unit.silent.append(execution)
+            execution.unit.reopened = True
         self._drop_committed(execution, Act.WITHHOLD, now)
 
     def lose(self, execution: Execution, act: Act, now: float) -> None:
@@ -232,16 +235,20 @@ class Court:
             for each in cast
             if each.finding
         ]
+        silent = self._contradicted(unit, right[0]) if right and verified else []
         unit.committed = right
+        unit.silent = [each for each in unit.silent if each not in silent]
         paid: dict[PeerKey, int] = {}
         if job.settings.batch == 1:
             paid = {each.peer.key: job.manifest.price for each in unit.payees()}
         floor.book.verdict(
-            job.id, unit.index, said, verdict.right, verdict.wrong, paid, known=known
+            *(job.id, unit.index, said, verdict.right, verdict.wrong, paid),
+            silent=tuple(each.token for each in silent),
+            known=known,
         )
         own = known or (bool(judges) and all(self._is_own(each) for each in judges))
         by = job.manifest.submitter if own else None
-        cheats = [each.peer for each in wrong]
+        cheats = [each.peer for each in (*wrong, *silent)]
         out = self._sanctions.strike(cheats, by, now)
         again = self.finality.reopen(cheats, by)
         if right:
@@ -260,6 +267,20 @@ class Court:
         for peer in out:
             self._ban(peer, now)
 
+    def _contradicted(self, unit: Unit, right: Execution) -> list[Execution]:
+        """Those who withheld a result that was not the right one: their commitments prove it.
+
+        A peer that is not asked at once knows that somebody checks it, and could otherwise take a
+        lie back.
+        """
+        found = [each for each in unit.silent if each.commitment != right.commitment]
+        for execution in found:
+            execution.act(Act.LOSE)
+            execution.peer.wrong += 1
+            unit.job.wrong += 1
+            self._floor.touch(execution, execution.peer)
+        return found
+
     def _is_own(self, execution: Execution) -> bool:
         return execution.peer.owner != self._floor.electorate.operator
 
@@ -269,6 +290,7 @@ class Court:
             self._floor.drop(execution, Act.REVOKE)
         unit.turn(Turn.FAIL)
         unit.reason = reason
+        self._floor.book.failed(unit.job.id, unit.index, reason)
         unit.job.failed += 1
         self._floor.retire(unit)
         self.finality.failed(unit)

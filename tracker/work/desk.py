@@ -86,20 +86,23 @@ class Desk:
         """A peer has proved its key. Raises ``BannedError`` for a proven cheat.
 
         Its owner is who vouched for it, or else the ``network`` that it comes from (24 bytes of a
-        hash), or else itself.
+        hash), or else itself. Where there is a network, a vouch counts only from the operator or
+        from a key that was paid for work: making a key costs nothing.
         """
         floor = self.floor
+        if vouch and network and not self._is_known(vouch.owner):
+            vouch = None
         owner = key
         if vouch:
             owner = vouch.owner
-        elif network:
+        elif network and key != self.book.operator and not self.book.has_spent(key):
             owner = PeerKey(NETWORK + network)
         wait = floor.quarantine.get(owner, now) - now
         if key not in floor.peers and wait > 0:
             raise RefusedError(
                 f"a peer of this network or owner was banned {floor.patience.quarantine - wait:.0f}"
                 " s ago, and new keys have to wait",
-                hint=f"Try again in {wait:.0f} s, or have somebody vouch: swarm key vouch",
+                hint=f"Try again in {wait:.0f} s, or have its owner vouch: swarm key vouch",
             )
         peer = floor.peers.setdefault(key, Peer(key, owner))
         if peer.banned:
@@ -118,6 +121,9 @@ class Desk:
         self.book.join(key, owner, vouch, offerings)
         floor.touch(peer)
         return peer
+
+    def _is_known(self, owner: PeerKey) -> bool:
+        return owner == self.book.operator or self.book.has_earned(owner)
 
     def catch_up(self, peer: Peer, now: float) -> None:
         """The peer was welcomed: ask again for what it owes, and draw for units that wait."""

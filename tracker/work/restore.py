@@ -91,7 +91,7 @@ def _book(snapshot: Snapshot, operator: PeerKey, beacon: Beacon) -> Book:
         beacon,
         {row.account: Account(row.balance, row.earned, row.spent) for row in snapshot.accounts},
     )
-    book.restarted = True
+    book.restarted = bool(snapshot.leaves)
     for leaf in snapshot.leaves:
         book.tree.append(leaf)
     return book
@@ -134,6 +134,9 @@ def _execution(desk: Desk, row: ExecutionRow, contents: dict[bytes, bytes]) -> N
             return
         case Doing.COMMITTED | Doing.ASKED | Doing.REVEALED:
             unit.committed.append(execution)
+        case Doing.WITHHELD if job and job.is_exact:
+            unit.silent.append(execution)
+            return
         case _:
             return
     if execution.doing is Doing.REVEALED:

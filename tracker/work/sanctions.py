@@ -31,9 +31,10 @@ class Sanctions:
 
     def verify(self, peer: Peer, unit: Unit, now: float) -> None:
         """An execution of ``unit`` by ``peer`` was confirmed by somebody else."""
-        floor, kind = self._floor, unit.job.kind
-        peer.scores.setdefault(kind, Score()).add(floor.wall(now))
-        floor.score(peer, kind)
+        floor = self._floor
+        for kind in (unit.job.kind, unit.job.trust):
+            peer.scores.setdefault(kind, Score()).add(floor.wall(now))
+            floor.score(peer, kind)
 
     def strike(self, cheats: Sequence[Peer], by: PeerKey | None, now: float) -> list[Peer]:
         """Results of ``cheats`` were proven wrong; returns those that are to be banned for it.

@@ -9,7 +9,7 @@ from tracker.work.table import Act, Doing, Stage, Turn, next_doing, next_stage
 from validators import policies
 from validators.comparators import Agree, Finding, comparator
 from validators.policies import By, Demand
-from validators.reputation import Score, kind_of
+from validators.reputation import Score, kind_of, trust_of
 from validators.settings import Settings, settings_of
 from workunits.ids import JobId, LeaseToken, PeerKey, UnitId
 from workunits.manifest import Manifest, SignedManifest
@@ -83,10 +83,10 @@ class Peer:
         return policies.is_doubtful(self.right, self.withheld + self.alone + self.late)
 
     def is_proven(self, job: "Job", wall: float) -> bool:
-        """Whether it is past probation in a job's kind of work."""
+        """Whether it is past probation in a job's kind of work, for its submitter."""
         if self.struck.get(job.manifest.submitter):
             return False
-        return self.verified(job.kind, job.settings.probation, wall)
+        return self.verified(job.trust, job.settings.probation, wall)
 
     def verified(self, kind: bytes, count: int, wall: float) -> bool:
         """Whether ``count`` executions of a kind of work were verified, and not long ago."""
@@ -181,8 +181,9 @@ class Unit:
     ``leased`` and ``committed`` are its live executions, the latter in the order of the commits;
     those of a settled unit are all right. ``owners`` are the keys of the peers that committed to it
     once, and of their owners: none of them may do so again. ``passed`` are peers that lost or
-    returned a lease on it: others come first. ``asked`` were drawn for it, in order. ``reopened``
-    is whether a cheat's vote beside those that are left was struck, ``confirmed`` whether a
+    returned a lease on it: others come first. ``asked`` were drawn for it, in order; ``silent``
+    committed and then withheld the result. ``reopened`` is whether one did, or a cheat's vote
+    beside those that are left was struck: then one vote is not enough. ``confirmed`` is whether a
     referee agreed, ``since`` when it was settled.
     """
 
@@ -198,6 +199,7 @@ class Unit:
     owners: set[PeerKey] = field(default_factory=set)
     passed: set[PeerKey] = field(default_factory=set)
     asked: list[PeerKey] = field(default_factory=list)
+    silent: list[Execution] = field(default_factory=list)
     reopened: bool = False
     confirmed: bool = False
     since: float = 0.0
@@ -285,6 +287,7 @@ class Job:
     agree: Agree = field(init=False)
     settings: Settings = field(init=False)
     kind: bytes = field(init=False)
+    trust: bytes = field(init=False)
     answers: dict[int, bytes] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -292,7 +295,7 @@ class Job:
         self.manifest = self.signed.manifest
         self.agree = comparator(self.manifest.comparator)
         self.settings = settings_of(self.manifest)
-        self.kind = kind_of(self.manifest)
+        self.kind, self.trust = kind_of(self.manifest), trust_of(self.manifest)
         answers = self.ringers.answers if self.ringers else ()
         self.answers = {
             index: commitment(UnitId(self.id, index), digest) for index, digest in answers

@@ -91,6 +91,8 @@ EXECUTION: dict[tuple[Doing, Act], Doing] = {
     (Doing.ASKED, Act.REVEAL): Doing.REVEALED,
     # the reveal is late, or is not what was committed
     (Doing.ASKED, Act.WITHHOLD): Doing.WITHHELD,
+    # what was withheld was, by its commitment, not what the policy accepted
+    (Doing.WITHHELD, Act.LOSE): Doing.WRONG,
     # the policy accepted this result, and it is not final yet
     (Doing.REVEALED, Act.HOLD): Doing.HELD,
     # the policy accepted another result

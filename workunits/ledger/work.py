@@ -11,6 +11,7 @@ from workunits.errors import MalformedError
 from workunits.ids import JobId, LeaseToken, PeerKey
 from workunits.ledger.moves import Moves
 from workunits.results import MAX_RESULT
+from workunits.wire.packing import pack_tokens, read_tokens
 
 MAX_CAST = 64
 """Executions that one verdict may be about."""
@@ -120,6 +121,7 @@ class Verdict:
 
     ``right`` and ``wrong`` are places in ``cast``, which is in the order of the commits. With
     ``known`` an answer decided that the submitter knew (``Known``); then perhaps nobody is right.
+    ``silent`` are leases whose results were withheld and, by their commitments, were other ones.
     """
 
     t: ClassVar[str] = "verdict"
@@ -130,6 +132,7 @@ class Verdict:
     results: tuple[bytes, ...]
     right: tuple[int, ...]
     wrong: tuple[int, ...]
+    silent: tuple[LeaseToken, ...] = ()
     known: bool = False
 
     def value(self) -> dict[str, object]:
@@ -140,6 +143,7 @@ class Verdict:
             "known": int(self.known),
             "results": self.results,
             "right": bytes(self.right),
+            "silent": pack_tokens(self.silent),
             "wrong": bytes(self.wrong),
         }
 
@@ -155,15 +159,44 @@ class Verdict:
         )
         if any(each.result >= len(results) for each in cast):
             raise MalformedError("ledger entry: an execution without a result")
+        right, wrong = (
+            _places(fields.octets(key, limit=MAX_CAST), len(cast)) for key in ("right", "wrong")
+        )
+        if not set(right).isdisjoint(wrong):
+            raise MalformedError("ledger entry: an execution is both right and wrong")
         return cls(
             moves,
             JobId(fields.octets("job", length=32)),
             fields.integer("index"),
             cast,
             results,
-            _places(fields.octets("right", limit=MAX_CAST), len(cast)),
-            _places(fields.octets("wrong", limit=MAX_CAST), len(cast)),
+            right,
+            wrong,
+            read_tokens(fields, "silent", MAX_CAST),
             fields.flag("known"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A unit ends without a result: too few agreed, or too many executions were lost."""
+
+    t: ClassVar[str] = "failed"
+    moves: Moves
+    job: JobId
+    index: int
+    reason: str
+
+    def value(self) -> dict[str, object]:
+        return {"index": self.index, "job": self.job, "reason": self.reason}
+
+    @classmethod
+    def read(cls, moves: Moves, fields: Fields) -> "Failed":
+        return cls(
+            moves,
+            JobId(fields.octets("job", length=32)),
+            fields.integer("index"),
+            fields.text("reason", limit=200),
         )
 
 
@@ -191,11 +224,18 @@ class Known:
 def _void(packed: bytes) -> tuple[int, ...]:
     if len(packed) % _PLACE.size:
         raise MalformedError("ledger entry: places are cut off")
-    return tuple(place for (place,) in _PLACE.iter_unpack(packed))
+    return _sorted(place for (place,) in _PLACE.iter_unpack(packed))
 
 
 def _places(packed: Iterable[int], count: int) -> tuple[int, ...]:
-    places = tuple(packed)
-    if any(place >= count for place in places) or list(places) != sorted(set(places)):
-        raise MalformedError("ledger entry: executions are named by place, in order, each once")
+    places = _sorted(packed)
+    if places and places[-1] >= count:
+        raise MalformedError("ledger entry: an execution that was not cast")
+    return places
+
+
+def _sorted(found: Iterable[int]) -> tuple[int, ...]:
+    places = tuple(found)
+    if list(places) != sorted(set(places)):
+        raise MalformedError("ledger entry: places come in order, each once")
     return places

@@ -314,7 +314,7 @@ async def test_the_ledger_is_shown_entry_by_entry(tmp_path: Path) -> None:
         kinds = [each["type"] for each in entries]
         assert kinds[:2] == ["mint", "escrow"]
         assert kinds.count("verdict") == 2
-        assert kinds[-1] == "refund"
+        assert "refund" in kinds
         for entry in entries:
             assert leaf_hash(bytes.fromhex(entry["entry"])).hex() == entry["leaf"]
         rest = (await tracker.ask("/api/v1/ledger?after=2"))["entries"]

@@ -104,7 +104,8 @@ async def test_every_answer_has_the_documented_shape(tmp_path: Path) -> None:
         check(await tracker.ask(f"/api/v1/accounts/{key}"), "/api/v1/accounts/{account}")
         ledger = await tracker.ask("/api/v1/ledger")
         assert {entry["type"] for entry in ledger["entries"]} == {
-            *("mint", "escrow", "commits", "verdict", "refund")
+            *("mint", "escrow", "commits", "draws", "verdict", "refund"),
+            *("anchor", "join", "leave"),
         }
         check(ledger, "/api/v1/ledger")
         await the_error_shape(tracker)

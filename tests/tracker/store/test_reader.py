@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from tests.tracker.work.world import manifest
 from tracker.rows import (
     AccountRow,
     BlobRow,
@@ -23,16 +24,19 @@ from workunits.ids import JobId
 ONE, OTHER = JobId(b"\x11" * 32), JobId(b"\x22" * 32)
 
 
+MANIFEST = manifest(9).encode()
+
+
 def job(job_id: JobId, *, state: str = "active", created: float = 1.0) -> JobRow:
-    return JobRow(job_id, b"m", b"s", b"k" * 32, "job", state, created, 9, 0, 0, 0, 0, 0, 0, "")
+    return JobRow(job_id, MANIFEST, b"s", b"k" * 32, "job", state, created, 9, 0, 0, 0, 0, 0, 0, "")
 
 
 def unit(index: int, stage: str = "open", job_id: JobId = ONE) -> UnitRow:
-    return UnitRow(job_id, index, stage, 1, b"c", b"", "")
+    return UnitRow(job_id, index, stage, 1, b"", 0, 0, b"", "")
 
 
 def execution(token: int, index: int, doing: str, commitment: bytes = b"c") -> ExecutionRow:
-    return ExecutionRow(token, ONE, index, b"k", b"o", doing, commitment, b"s", b"")
+    return ExecutionRow(token, ONE, index, b"k", b"o", doing, commitment, b"s", 0, 0, 0, "", b"")
 
 
 @asynccontextmanager
@@ -106,7 +110,7 @@ async def test_a_snapshot_holds_what_is_live_and_counts_what_is_over(tmp_path: P
         *(unit(3, "open"), unit(0, "computing", OTHER)),
         *(execution(1, 0, "right"), execution(2, 0, "wrong"), execution(3, 2, "committed")),
         *(execution(4, 2, "expired", b""), execution(5, 2, "leased", b"")),
-        PeerRow(b"k", b"o", 0, 1, 2, 3, 0, 0),
+        PeerRow(b"k", b"o", 0, 1, 2, 3, 0, 0, 0),
         StatementRow(b"i", b"r", b"s", 99),
         *(EntryRow(0, b"g", b"e"), EntryRow(1, b"h", b"e")),
     )
@@ -114,8 +118,8 @@ async def test_a_snapshot_holds_what_is_live_and_counts_what_is_over(tmp_path: P
         snapshot = reader.snapshot()
     assert [row.id for row in snapshot.jobs] == [ONE]
     assert {row.idx for row in snapshot.units} == {2, 3}
-    assert [row.token for row in snapshot.executions] == [3, 5]
-    assert snapshot.tallies == {ONE: JobTally(4, 1, 1, 3, 1)}
+    assert [row.token for row in snapshot.executions] == [3, 4, 5]
+    assert snapshot.tallies == {ONE: JobTally(4, 1, 1, 3, 1, {})}
     assert snapshot.leaves == [b"g", b"h"]
     assert snapshot.next_token == 6
     assert snapshot.statements == [(b"i", 99)]

@@ -124,7 +124,7 @@ def test_five_different_results_fail_the_unit_and_nobody_is_paid() -> None:
     for actor in actors:
         actor.reveal()
     assert world.unit(job).stage == "failed"
-    assert "no 2 of which agree" in world.unit(job).reason
+    assert "of which 1 agree" in world.unit(job).reason
     assert (job.failed, job.paid, job.returned) == (1, 0, job.manifest.escrow)
     assert all(world.desk.peers[actor.key].wrong == 0 for actor in actors)
 

@@ -48,7 +48,7 @@ def test_every_act_and_turn_is_used() -> None:
 
 def test_the_end_states_have_no_way_out_and_every_other_state_leads_to_one() -> None:
     ends = {Doing.RIGHT, Doing.WRONG, Doing.SPARE, Doing.RELEASED, Doing.EXPIRED}
-    ends |= {Doing.WITHHELD, Doing.REVOKED}
+    ends |= {Doing.REVOKED, Doing.STRUCK}
     assert {state for state in Doing if not any(one is state for one, _ in EXECUTION)} == ends
     for state in Doing:
         assert reachable(EXECUTION, state) & ends
@@ -80,4 +80,4 @@ def test_a_unit_moves_along_the_table_or_not_at_all(stage: Stage, turn: Turn) ->
 def test_only_a_commitment_can_be_revealed_and_only_when_asked() -> None:
     assert {state for state, act in EXECUTION if act is Act.REVEAL} == {Doing.ASKED}
     assert {state for state, act in EXECUTION if act is Act.ASK} == {Doing.COMMITTED}
-    assert {state for state, act in EXECUTION if act is Act.WIN} == {Doing.REVEALED}
+    assert {state for state, act in EXECUTION if act is Act.WIN} == {Doing.HELD}

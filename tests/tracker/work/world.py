@@ -19,13 +19,14 @@ from tracker.work.state import Job
 from tracker.work.table import HIDDEN, Doing
 from validators.audit import Audit
 from workunits.ids import JobId, LeaseToken, PeerKey, UnitId
-from workunits.manifest import Limits, Manifest, Program, SignedManifest
+from workunits.manifest import NO_DEMANDS, Limits, Manifest, Program, SignedManifest
 from workunits.metainfo import hash_stream
 from workunits.parameters import NamedBlob, Range, Sweep
 from workunits.results import Ending, Result, commitment, seal
+from workunits.ringers import Ringers
 from workunits.signing import Identity
 from workunits.statements import Cancel, Grant, Statement
-from workunits.verification import Comparator, Policy
+from workunits.verification import Comparator, Demands, Policy
 from workunits.wire import work
 from workunits.wire.handshake import Offerings, Vouch
 from workunits.wire.work import (
@@ -60,6 +61,7 @@ def manifest(
     comparator: Comparator | None = None,
     price: int = 2,
     nonce: int = 0,
+    demands: Demands = NO_DEMANDS,
 ) -> Manifest:
     """A job of ``units`` units."""
     return Manifest(
@@ -74,6 +76,7 @@ def manifest(
         policy=policy,
         comparator=comparator or Comparator(),
         nonce=nonce.to_bytes(16, "big"),
+        demands=demands,
     )
 
 
@@ -272,9 +275,10 @@ class World:
         owners = (OPERATOR, SUBMITTER, *map(identity_of, self.names))
         return Vouch.sign(next(each for each in owners if each.key == actor.owner), actor.key)
 
-    def submit(self, job: Manifest) -> Job:
+    def submit(self, job: Manifest, ringers: Ringers | None = None) -> Job:
         """Submit a job."""
-        made = self.desk.submit(SignedManifest.sign(job, SUBMITTER), self.now, wall=self.now)
+        signed = SignedManifest.sign(job, SUBMITTER)
+        made = self.desk.submit(signed, self.now, wall=self.now, ringers=ringers)
         self.submitted[made.id] = made
         self.pump()
         return made
