@@ -5,7 +5,7 @@ the same number for the same unit agree.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from random import Random
 from typing import Protocol
@@ -38,6 +38,9 @@ class Deed:
 
     repeats: bool = False
     """It sends everything twice, and claims leases that are not its own."""
+
+    recants: bool = False
+    """It gives a result up when it is not asked for at once: then somebody checks it."""
 
     @property
     def earns(self) -> bool:
@@ -111,6 +114,14 @@ class Colluder(Honest):
     def meet(self, index: int) -> Deed:
         word = sha256(self._secret + index.to_bytes(8, "big")).digest()[:8]
         return _COLLUDE if int.from_bytes(word, "big") < self._below else HONEST
+
+
+class Recanter(Saboteur):
+    """A saboteur that takes a lie back when it notices that the unit is checked."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__(recipe)
+        self._wrong = replace(self._wrong, recants=True)
 
 
 class Sleeper(Honest):
@@ -199,6 +210,7 @@ ATTACKS = {
     "clique": Attack(Colluder, sabotages=True),
     "sleeper": Attack(lambda each: Sleeper(Saboteur(each), each.nap), sabotages=True),
     "sleeping-clique": Attack(lambda each: Sleeper(Colluder(each), each.nap), sabotages=True),
+    "recanter": Attack(lambda each: Sleeper(Recanter(each), each.nap), sabotages=True),
     "whitewasher": Attack(lambda each: Whitewasher(Saboteur(each)), sabotages=True),
     "whitewashing-clique": Attack(lambda each: Whitewasher(Colluder(each)), sabotages=True),
     "copycat": Attack(lambda _: Copycat()),

@@ -13,9 +13,6 @@ from simulator.scene import Scene
 if TYPE_CHECKING:
     from simulator.table import Row
 
-COLLECT = (50_000, 20, 100)
-"""When to look for cyclic garbage: rarely, as the tracker does."""
-
 PIPE_WIDTH = 160
 """Columns of the table where there is no terminal."""
 
@@ -82,10 +79,10 @@ Examples:
 @click.option(
     "--referees",
     type=click.IntRange(0, 10_000),
-    default=0,
+    default=10,
     show_default=True,
     metavar="N",
-    help="Validators of the submitter's own, beside the peers.",
+    help="Validators of the operator's, beside the peers.",
 )
 @click.option(
     "--nap",
@@ -102,6 +99,14 @@ Examples:
     show_default=True,
     metavar="N",
     help="Runs of each cell, with the seeds 0 to N - 1; the same seed gives the same run.",
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, 1000),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Runs at a time, each on a core of its own.",
 )
 @click.option(
     "--plot",
@@ -123,6 +128,7 @@ def simulate(
     referees: int,
     nap: int,
     seeds: int,
+    jobs: int,
     plot_file: Path | None,
     as_json: bool,
 ) -> None:
@@ -141,8 +147,8 @@ def simulate(
     scenes = grid.cells(
         basis, policies or grid.POLICIES, attacks or _DEFAULT_ATTACKS, attackers, sabotages
     )
-    gc.set_threshold(*COLLECT)
-    rows = _run(scenes, seeds, units)
+    gc.set_threshold(*grid.COLLECT)
+    rows = _run(scenes, seeds, jobs, units)
     if plot_file is not None:
         from simulator.plot import plot
 
@@ -150,7 +156,7 @@ def simulate(
     _show(rows, as_json=as_json)
 
 
-def _run(scenes: list[Scene], seeds: int, units: int) -> "list[Row]":
+def _run(scenes: list[Scene], seeds: int, jobs: int, units: int) -> "list[Row]":
     from rich.console import Console
     from rich.progress import Progress, TimeRemainingColumn
 
@@ -163,7 +169,11 @@ def _run(scenes: list[Scene], seeds: int, units: int) -> "list[Row]":
         disable=not console.is_terminal,
     ) as progress:
         task = progress.add_task("simulating", total=len(scenes) * seeds * units)
-        return list(grid.rows(scenes, seeds, lambda done: progress.update(task, completed=done)))
+
+        def tell(done: int) -> None:
+            progress.update(task, completed=done)
+
+        return list(grid.rows(scenes, seeds, jobs, tell))
 
 
 def _show(rows: "list[Row]", *, as_json: bool) -> None:

@@ -53,7 +53,7 @@ def crew(scene: Scene) -> list[Member]:
 
 
 def referees(scene: Scene) -> list[Member]:
-    """The submitter's own validators, on machines of middling speed."""
+    """The operator's own validators, on machines of middling speed."""
     return [
         Member(number, honest=True, seconds=UNIT_SECONDS, validator=True, referee=True)
         for number in range(scene.peers, scene.peers + scene.referees)

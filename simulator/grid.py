@@ -1,8 +1,11 @@
 """The cells of a table: every policy under every attack, for all shares and rates and seeds."""
 
+import gc
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from itertools import product
+from itertools import islice, product
+from multiprocessing import get_context
 
 from simulator import baselines
 from simulator.attackers import ATTACKS
@@ -12,6 +15,9 @@ from simulator.world import World
 from workunits.verification import Policy
 
 POLICIES = (*(each.value for each in Policy), *baselines.BASELINES)
+
+COLLECT = (50_000, 20, 100)
+"""When to look for cyclic garbage: rarely, as the tracker does."""
 
 Tell = Callable[[int], None]
 
@@ -39,18 +45,40 @@ def cells(
     ]
 
 
-def rows(scenes: Sequence[Scene], seeds: int, tell: Tell = lambda _: None) -> Iterator[Row]:
-    """Run each scene with each seed. ``tell`` hears of units, over all runs, as they are done."""
-    done = 0
+def rows(
+    scenes: Sequence[Scene], seeds: int, jobs: int = 1, tell: Tell = lambda _: None
+) -> Iterator[Row]:
+    """Run each scene with each seed, ``jobs`` runs at a time; rows come in the scenes' order.
+
+    ``tell`` hears how many units have a verdict, over all runs.
+    """
+    runs = [replace(scene, seed=seed) for scene in scenes for seed in range(seeds)]
+    tallies = _one_by_one(runs, tell) if jobs == 1 else _side_by_side(runs, jobs, tell)
     for scene in scenes:
-        tallies = []
-        for seed in range(seeds):
-            before = done
+        some = list(islice(tallies, seeds))
+        yield summary(scene, some, sabotages=ATTACKS[scene.attack].sabotages)
 
-            def report(settled: int, before: int = before) -> None:
-                tell(before + settled)
 
-            tallies.append(simulate(replace(scene, seed=seed), report))
-            done += scene.units
-            tell(done)
-        yield summary(scene, tallies, sabotages=ATTACKS[scene.attack].sabotages)
+def _one_by_one(runs: Sequence[Scene], tell: Tell) -> Iterator[Tally]:
+    done = 0
+    for scene in runs:
+        before = done
+
+        def report(settled: int, before: int = before) -> None:
+            tell(before + settled)
+
+        yield simulate(scene, report)
+        done += scene.units
+        tell(done)
+
+
+def _side_by_side(runs: Sequence[Scene], jobs: int, tell: Tell) -> Iterator[Tally]:
+    done = 0
+    with ProcessPoolExecutor(jobs, get_context("spawn"), gc.set_threshold, COLLECT) as pool:
+        try:
+            for scene, tally in zip(runs, pool.map(simulate, runs), strict=True):
+                yield tally
+                done += scene.units
+                tell(done)
+        finally:
+            pool.shutdown(cancel_futures=True)

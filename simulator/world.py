@@ -13,6 +13,7 @@ from math import inf
 from simulator.actor import Actor, Claim
 from simulator.answers import OUTPUT, Answers
 from simulator.attackers import Deed
+from simulator.book import Unlogged
 from simulator.crew import Member, behaviour, crew, patience, referees
 from simulator.scene import Scene, Tally
 from tracker.ledger import Book
@@ -82,7 +83,8 @@ class World:
         self.scene = scene
         self.now = 0.0
         secret = sha256(b"chance %d" % scene.seed).digest()
-        self.desk = Desk(Book(OPERATOR.key, Beacon(secret)))
+        book = Book if scene.logged else Unlogged
+        self.desk = Desk(book(OPERATOR.key, Beacon(secret)))
         self.actors: dict[PeerKey, Actor] = {}
         self.claims: dict[LeaseToken, Claim] = {}
         self.job = self._submit()
@@ -94,6 +96,7 @@ class World:
         self._events: list[tuple[float, int, Callable[[Actor, LeaseToken], None], Actor, int]] = []
         self._numbers = count()
         self._leaks: dict[int, Claim] = {}
+        self._asked: set[LeaseToken] = set()
         self._latest: Claim | None = None
         self._leaky = scene.attack == "copycat"
         self._deserved: dict[PeerKey, int] = {}
@@ -199,6 +202,10 @@ class World:
         self._executions += 1
         commit, desk, job = claim.commit, self.desk, self.job.id
         desk.commit(actor.key, Commits.unsigned(job, [commit]), self.now)
+        if claim.deed.recants:
+            self._hear()
+            if token not in self._asked:
+                desk.release(actor.key, [token], self.now)
         if claim.deed.repeats:
             stolen = [
                 self._claim(actor, at, each.index, each.deed).commit
@@ -260,6 +267,7 @@ class World:
                 actor.queue.extend((each.token, each.index) for each in message.leases)
                 self._begin(actor)
             case RevealRequest():
+                self._asked.update(message.tokens)
                 for token in message.tokens:
                     self._later(LATENCY, self._show, actor, token)
             case Revoked():

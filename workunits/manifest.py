@@ -87,7 +87,7 @@ class Manifest:
     nonce: bytes
     demands: Demands = NO_DEMANDS
 
-    @property
+    @cached_property
     def units(self) -> int:
         """How many units the job has."""
         return len(self.parameters)
