@@ -18,7 +18,7 @@ Value: TypeAlias = int | bytes | list["Value"] | dict[bytes, "Value"]
 MAX_DEPTH = 16
 MAX_INTEGER = 2**63 - 1
 MAX_DIGITS = 22
-_ZERO = ord("0")
+_ZERO, _NINE, _INTEGER, _DICTIONARY, _LIST, _END = b"09idle"
 
 
 def encode(value: object) -> bytes:
@@ -37,6 +37,8 @@ def decode(raw: bytes, *, limit: int, what: str = "message") -> Value:
         raise LimitError(f"{what} of {len(raw)} bytes is over the limit of {limit}")
     try:
         value, end = _read(raw, 0, 0)
+    except IndexError:
+        raise MalformedError(f"{what} is not canonical bencode: it is cut off") from None
     except ValueError as error:
         raise MalformedError(f"{what} is not canonical bencode: {error}") from None
     if end != len(raw):
@@ -45,10 +47,10 @@ def decode(raw: bytes, *, limit: int, what: str = "message") -> Value:
 
 
 def _read(raw: bytes, at: int, depth: int) -> tuple[Value, int]:
-    head = raw[at : at + 1]
-    if head.isdigit():
+    head = raw[at]
+    if _ZERO <= head <= _NINE:
         return _read_string(raw, at)
-    if head == b"i":
+    if head == _INTEGER:
         end = raw.index(b"e", at, at + MAX_DIGITS)
         number = int(raw[at + 1 : end])
         if b"%d" % number != raw[at + 1 : end] or abs(number) > MAX_INTEGER:
@@ -56,27 +58,30 @@ def _read(raw: bytes, at: int, depth: int) -> tuple[Value, int]:
         return number, end + 1
     if depth == MAX_DEPTH:
         raise ValueError(f"nested deeper than {MAX_DEPTH}")
-    if head == b"d":
+    if head == _DICTIONARY:
         return _read_dictionary(raw, at + 1, depth + 1)
-    if head == b"l":
+    if head == _LIST:
         items: list[Value] = []
         at += 1
-        while raw[at : at + 1] != b"e":
+        while raw[at] != _END:
             item, at = _read(raw, at, depth + 1)
             items.append(item)
         return items, at + 1
-    raise ValueError(f"no value starts with {head!r}")
+    raise ValueError(f"no value starts with {raw[at : at + 1]!r}")
 
 
 def _read_dictionary(raw: bytes, at: int, depth: int) -> tuple[Value, int]:
     items: dict[bytes, Value] = {}
     before: bytes | None = None
-    while raw[at : at + 1] != b"e":
+    while raw[at] != _END:
         key, at = _read_string(raw, at)
         if before is not None and key <= before:
             raise ValueError("unsorted or duplicate keys")
         before = key
-        items[key], at = _read(raw, at, depth)
+        if _ZERO <= raw[at] <= _NINE:
+            items[key], at = _read_string(raw, at)
+        else:
+            items[key], at = _read(raw, at, depth)
     return items, at + 1
 
 

@@ -1,7 +1,7 @@
 """The entries of the ledger: what is written down for ever, and what it rests on.
 
-An entry is the canonical dictionary of its fields, its kind under ``t``, and its moves. Its leaf in
-the log's Merkle tree is the hash of exactly these bytes (``merkle.leaf_hash``).
+An entry is the canonical dictionary of its fields, its kind under ``t``, and its moves if it has
+any. Its leaf in the log's Merkle tree is the hash of exactly these bytes (``merkle.leaf_hash``).
 """
 
 from typing import TypeAlias
@@ -74,9 +74,11 @@ _KINDS: dict[str, type[Entry]] = {
 
 def encode(entry: Entry) -> bytes:
     """The bytes of an entry."""
-    return canonical.encode(
-        {"moves": [tuple(move) for move in entry.moves], "t": entry.t} | entry.value()
-    )
+    value = entry.value()
+    if entry.moves:
+        value["moves"] = [tuple(move) for move in entry.moves]
+    value["t"] = entry.t
+    return canonical.encode(value)
 
 
 def parse(raw: bytes) -> Entry:
@@ -85,7 +87,11 @@ def parse(raw: bytes) -> Entry:
     kind = fields.text("t", limit=20)
     if kind not in _KINDS:
         raise MalformedError(f"ledger entry: unknown kind {kind!r}")
-    moves = tuple(_move(item) for item in fields.items("moves", MAX_MOVES))
+    moves: Moves = ()
+    if fields.has("moves"):
+        moves = tuple(_move(item) for item in fields.items("moves", MAX_MOVES))
+        if not moves:
+            raise MalformedError("ledger entry: no moves are not written down")
     entry = _KINDS[kind].read(moves, fields)
     fields.end()
     return entry

@@ -136,16 +136,21 @@ class Verdict:
     known: bool = False
 
     def value(self) -> dict[str, object]:
-        return {
+        value: dict[str, object] = {
             "cast": b"".join(_CAST.pack(*each) for each in self.cast),
             "index": self.index,
             "job": self.job,
-            "known": int(self.known),
             "results": self.results,
-            "right": bytes(self.right),
-            "silent": pack_tokens(self.silent),
-            "wrong": bytes(self.wrong),
         }
+        if len(self.right) < len(self.cast):
+            value["right"] = bytes(self.right)
+        if self.wrong:
+            value["wrong"] = bytes(self.wrong)
+        if self.silent:
+            value["silent"] = pack_tokens(self.silent)
+        if self.known:
+            value["known"] = 1
+        return value
 
     @classmethod
     def read(cls, moves: Moves, fields: Fields) -> "Verdict":
@@ -159,9 +164,24 @@ class Verdict:
         )
         if any(each.result >= len(results) for each in cast):
             raise MalformedError("ledger entry: an execution without a result")
-        right, wrong = (
-            _places(fields.octets(key, limit=MAX_CAST), len(cast)) for key in ("right", "wrong")
-        )
+        right = tuple(range(len(cast)))
+        wrong: tuple[int, ...] = ()
+        silent: tuple[LeaseToken, ...] = ()
+        known = False
+        said = True
+        if fields.has("right"):
+            right = _places(fields.octets("right", limit=MAX_CAST), len(cast))
+            said = len(right) < len(cast)
+        if fields.has("wrong"):
+            wrong = _places(fields.octets("wrong", limit=MAX_CAST), len(cast))
+            said = said and bool(wrong)
+        if fields.has("silent"):
+            silent = read_tokens(fields, "silent", MAX_CAST)
+            said = said and bool(silent)
+        if fields.has("known"):
+            known = said = fields.flag("known") and said
+        if not said:
+            raise MalformedError("ledger entry: a verdict says what goes without saying")
         if not set(right).isdisjoint(wrong):
             raise MalformedError("ledger entry: an execution is both right and wrong")
         return cls(
@@ -172,8 +192,8 @@ class Verdict:
             results,
             right,
             wrong,
-            read_tokens(fields, "silent", MAX_CAST),
-            fields.flag("known"),
+            silent,
+            known,
         )
 
 
