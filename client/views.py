@@ -4,7 +4,7 @@ Answers are remote input. They are read once, strictly and with limits, into the
 """
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 from client.json_fields import JsonFields
 from workunits.errors import MalformedError
@@ -27,14 +27,15 @@ class Counts:
     open: int
     computing: int
     revealing: int
+    settled: int
     accepted: int
     failed: int
     cancelled: int
 
     @property
     def done(self) -> int:
-        """Units about which nothing more happens."""
-        return self.accepted + self.failed + self.cancelled
+        """Units that have a verdict, final or not, or get none any more."""
+        return self.settled + self.accepted + self.failed + self.cancelled
 
     @classmethod
     def read(cls, fields: JsonFields) -> Self:
@@ -162,7 +163,7 @@ def _output(fields: JsonFields) -> NamedBlob:
 
 @dataclass(frozen=True, slots=True)
 class UnitView:
-    """One unit: its state, parameters, accepted result, who was right and who was wrong."""
+    """One unit: its state, parameters, final result, who was right and who was wrong."""
 
     index: int
     state: str
@@ -209,34 +210,57 @@ class UnitPage:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class AccountView:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What verdicts have said of a peer.
+
+    ``right`` and ``wrong`` results, those that were ``withheld`` and leases that were ``late`` are
+    counted for good. ``verified`` ones, which somebody else confirmed, and ``strikes`` fade.
+    """
+
+    right: int
+    wrong: int
+    withheld: int
+    late: int
+    verified: int
+    strikes: int
+    doubted: bool
+    banned: bool
+
+    @property
+    def trouble(self) -> str:
+        """In a word, what is held against it; empty when nothing is."""
+        return "banned" if self.banned else "doubted" if self.doubted else ""
+
+
+def _standing(fields: JsonFields) -> dict[str, Any]:
+    names = ("right", "wrong", "withheld", "late", "verified", "strikes")
+    counts = {name: fields.integer(name, default=0) for name in names}
+    return counts | {name: fields.flag(name, default=False) for name in ("doubted", "banned")}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountView(Standing):
     """Credits of an account and the verdicts on its work."""
 
     account: str
     balance: int
     earned: int
     spent: int
-    right: int
-    wrong: int
-    withheld: int
-    banned: bool
 
     @classmethod
     def read(cls, fields: JsonFields) -> Self:
         return cls(
             account=fields.text("account", limit=100),
             balance=fields.integer("balance", -_BALANCE, _BALANCE),
-            banned=fields.flag("banned", default=False),
-            **{
-                name: fields.integer(name, default=0)
-                for name in ("earned", "spent", "right", "wrong", "withheld")
-            },
+            earned=fields.integer("earned", default=0),
+            spent=fields.integer("spent", default=0),
+            **_standing(fields),
         )
 
 
-@dataclass(frozen=True, slots=True)
-class PeerView:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerView(Standing):
     """A peer that the tracker knows."""
 
     key: PeerKey
@@ -245,9 +269,6 @@ class PeerView:
     cores: int
     agent: str
     leases: int
-    right: int
-    wrong: int
-    banned: bool
     connected: bool
 
     @classmethod
@@ -260,10 +281,8 @@ class PeerView:
             cores=fields.integer("cores", default=0),
             agent=fields.text("agent", limit=100, default=""),
             leases=fields.integer("leases", default=0),
-            right=fields.integer("right", default=0),
-            wrong=fields.integer("wrong", default=0),
-            banned=fields.flag("banned", default=False),
             connected=fields.flag("connected", default=False),
+            **_standing(fields),
         )
 
 

@@ -91,7 +91,7 @@ def wait(
 def results(
     job: str | bytes, folder: str | Path, *, tracker: str | None = None
 ) -> Iterator[Result]:
-    """Fetch and check the results that were accepted until now, and iterate over them.
+    """Fetch and check the results that are final and accepted by now, and iterate over them.
 
     They stay in ``folder``; outputs that nobody has now are left out.
     """

@@ -30,13 +30,13 @@ class Pages:
 
     async def index(self, _: web.Request) -> web.Response:
         """Jobs, peers and the books at this moment."""
-        desk = self._sessions.desk
+        desk, wall = self._sessions.desk, self._sessions.wall()
         jobs = [views.live_job(job) for job in list(desk.jobs.values())[:MAX_ROWS]]
         peers = sorted(desk.peers.values(), key=lambda each: -each.right)[:MAX_ROWS]
         text = self._frame.format(
             jobs="".join(map(_job, jobs)) or _empty(5, "No job is active."),
-            peers="".join(_peer(views.peer(each)) for each in peers)
-            or _empty(5, "No peer has come yet."),
+            peers="".join(_peer(views.peer(each, desk.book.operator, wall)) for each in peers)
+            or _empty(6, "No peer has come yet."),
             connected=len(self._sessions),
             entries=f"{desk.book.entries:,}",
             minted=f"{desk.book.minted:,}",
@@ -47,11 +47,16 @@ class Pages:
 
 
 def _job(job: views.Json) -> str:
-    done = job["counts"]["accepted"] + job["counts"]["failed"]
+    counts = job["counts"]
+    settled = counts["settled"]
+    done = counts["accepted"] + counts["failed"] + settled
+    count = f"{done:,} / {job['units']:,}"
+    if settled:
+        count += f"; {settled:,} settled, not final yet"
     cells = (
         escape(job["name"]),
         f"<code>{job['id'][:12]}</code>",
-        f"<progress max='{job['units']}' value='{done}'></progress> {done:,} / {job['units']:,}",
+        f"<progress max='{job['units']}' value='{done}'></progress> {count}",
         f"{job['wrong']:,}",
         f"{job['escrow']['held']:,}",
     )
@@ -59,9 +64,12 @@ def _job(job: views.Json) -> str:
 
 
 def _peer(peer: views.Json) -> str:
-    state = "banned" if peer["banned"] else "connected" if peer["connected"] else "away"
+    state = "connected" if peer["connected"] else "away"
+    if peer["banned"] or peer["doubted"]:
+        state = "banned" if peer["banned"] else f"{state}, doubted"
     key = f"<code>{peer['key'][:12]}</code>"
-    return _row((key, peer["role"], state, f"{peer['right']:,}", f"{peer['wrong']:,}"))
+    numbers = (f"{peer[name]:,}" for name in ("verified", "right", "wrong"))
+    return _row((key, peer["role"], state, *numbers))
 
 
 def _row(cells: tuple[str, ...]) -> str:

@@ -30,7 +30,7 @@ async def credits_(call: Invocation, peer: str | None, everybody: bool) -> None:
         terminal.show_json(accounts if everybody else accounts[0])
         return
     terminal.show_table(
-        ("account", "balance", "earned", "spent", "right", "wrong", "banned"),
+        ("account", "balance", "earned", "spent", "right", "wrong", "strikes", ""),
         (
             (
                 each.account if len(accounts) == 1 else _short_name(each.account),
@@ -39,7 +39,8 @@ async def credits_(call: Invocation, peer: str | None, everybody: bool) -> None:
                 each.spent,
                 each.right,
                 each.wrong,
-                each.banned,
+                each.strikes,
+                each.trouble,
             )
             for each in accounts
             if each.balance or not each.account.startswith("escrow:")
@@ -50,7 +51,11 @@ async def credits_(call: Invocation, peer: str | None, everybody: bool) -> None:
 @command(examples=("swarm peers", "swarm peers --connected --json"))
 @option("--connected", is_flag=True, help="Only peers that are there now.")
 async def peers(call: Invocation, connected: bool) -> None:
-    """List the volunteers and validators that the tracker knows."""
+    """List the volunteers and validators that the tracker knows.
+
+    A referee is a validator of the tracker's operator. `verified` results were confirmed by
+    somebody else, `strikes` are results that were proven wrong; both fade with time.
+    """
     async with call.tracker() as tracker:
         found = [each for each in await tracker.peers() if each.connected or not connected]
     if call.json:
@@ -60,18 +65,18 @@ async def peers(call: Invocation, connected: bool) -> None:
         call.note("no peers; join with `swarm volunteer`")
         return
     terminal.show_table(
-        ("peer", "owner", "role", "connected", "cores", "leases", "right", "wrong", "banned"),
+        ("peer", "owner", "role", "state", "cores", "leases", "verified", "wrong", "strikes"),
         (
             (
                 short(each.key),
                 short(each.owner),
                 each.role,
-                each.connected,
+                each.trouble or ("connected" if each.connected else "away"),
                 each.cores,
                 each.leases,
-                each.right,
+                each.verified,
                 each.wrong,
-                each.banned,
+                each.strikes,
             )
             for each in found
         ),

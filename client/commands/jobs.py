@@ -30,13 +30,14 @@ async def jobs(call: Invocation, mine: bool, state: str | None, limit: int) -> N
         call.note("no jobs; publish one with `swarm submit JOB.toml`")
         return
     terminal.show_table(
-        ("job", "name", "state", "units", "accepted", "failed", "paid", "created"),
+        ("job", "name", "state", "units", "settled", "accepted", "failed", "paid", "created"),
         (
             (
                 short(job.id),
                 job.name,
                 job.state,
                 job.units,
+                job.counts.settled,
                 job.counts.accepted,
                 job.counts.failed,
                 job.escrow.paid,
@@ -54,6 +55,7 @@ async def status(call: Invocation, job: str) -> None:
 
     JOB is a job id or its first digits.
     """
+    from client.commands.watch import finality
     from client.jobs.verification import describe
 
     async with call.tracker() as tracker:
@@ -69,6 +71,7 @@ async def status(call: Invocation, job: str) -> None:
         return
     counts, escrow = view.counts, view.escrow
     parts = {name: getattr(counts, name) for name in counts.__slots__}
+    done = f", {finality(view)}" if counts.settled else ""
     terminal.show_facts(
         {
             "job": view.id.hex(),
@@ -78,7 +81,7 @@ async def status(call: Invocation, job: str) -> None:
             "created": terminal.date(view.created),
             "checking": describe(view.policy, view.comparator, view.demands),
             "units": view.units,
-            "": ", ".join(f"{count:,} {name}" for name, count in parts.items() if count),
+            "": ", ".join(f"{count:,} {name}" for name, count in parts.items() if count) + done,
             "executions": f"{view.executions:,}, {view.wrong:,} wrong",
             "credits": f"{escrow.paid:,} paid, {escrow.held:,} held, {escrow.returned:,} returned",
         }

@@ -32,9 +32,10 @@ async def results(call: Invocation, job: str, folder: Path, watch: bool) -> None
     """Fetch the accepted results of a job into DIR and check every hash.
 
     DIR/<unit>/<output> are the files, DIR/results.jsonl lists units with their parameters. Run
-    it again to fetch what has been accepted since, or what was not to be had before.
+    it again to fetch what has been accepted since, or what was not to be had before. Results are
+    handed out when they are final: under most policies with the last unit of the job.
     """
-    from client.commands.watch import UnfinishedError, follow
+    from client.commands.watch import UnfinishedError, finality, follow
     from client.jobs.harvest import Harvest
 
     unfinished: UnfinishedError | None = None
@@ -56,6 +57,7 @@ async def results(call: Invocation, job: str, folder: Path, watch: bool) -> None
         "units": view.units,
         "accepted": harvest.accepted,
         "failed": harvest.failed,
+        "settled": view.counts.settled,
         "outputs": harvest.present,
         "missing": len(harvest.missing),
         "complete": harvest.accepted == view.units and not harvest.missing,
@@ -69,6 +71,12 @@ async def results(call: Invocation, job: str, folder: Path, watch: bool) -> None
         )
         if view.active:
             call.note(f"the job is still active; `swarm watch {short(view.id)}` follows it")
+            if settled := view.counts.settled:
+                call.note(
+                    f"{plural(settled, 'unit')} more {'is' if settled == 1 else 'are'} settled, "
+                    f"{finality(view)}: until then a verdict can change, and its result is not "
+                    "shown. A smaller `batch` under [verification.settings] gives results earlier."
+                )
     if harvest.missing:
         raise UnavailableError(
             f"{plural(len(harvest.missing), 'output')} could not be fetched: "

@@ -119,11 +119,21 @@ class _Lines:
 def summary(view: "JobView") -> str:
     """What the units of a job are doing, in few words."""
     counts = view.counts
-    parts = [(counts.accepted, "accepted"), (counts.computing, "computing")]
-    parts += [(counts.revealing, "revealing"), (counts.failed, "failed")]
-    parts += [(counts.cancelled, "cancelled"), (view.wrong, "wrong answers")]
+    settled = f"settled ({finality(view)})"
+    parts = [(counts.accepted, "accepted"), (counts.settled, settled)]
+    parts += [(counts.computing, "computing"), (counts.revealing, "revealing")]
+    parts += [(counts.failed, "failed"), (counts.cancelled, "cancelled")]
+    parts += [(view.wrong, "wrong answer" if view.wrong == 1 else "wrong answers")]
     text = ", ".join(f"{count:,} {name}" for count, name in parts if count) or "not begun"
     return f"{text}; {view.reason}" if view.active and view.reason else text
+
+
+def finality(view: "JobView") -> str:
+    """When units with a verdict are final, in few words."""
+    from client.jobs.verification import batch
+
+    size = batch(view.policy, view.demands)
+    return "final when all are" if size >= view.units else f"final in batches of {size:,}"
 
 
 def _bar(console: Any) -> Any:

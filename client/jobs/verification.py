@@ -9,7 +9,7 @@ from client.jobs.command import check_word, read_command
 from client.jobs.quantities import format_seconds, format_size, parse_seconds
 from client.jobs.table import Table
 from client.views import DemandsView
-from validators.settings import BOUNDS, RATES
+from validators.settings import BOUNDS, RATES, SETTINGS
 from workunits.manifest import MAX_NUMERIC_OUTPUT, Limits
 from workunits.verification import (
     MAX_COMPARE,
@@ -53,6 +53,12 @@ def describe(policy: str, comparator: str, demands: DemandsView) -> str:
     if demands.ringers:
         parts.append("known answers")
     return ", ".join(parts)
+
+
+def batch(policy: str, demands: DemandsView) -> int:
+    """How many units of a job become final together."""
+    known = SETTINGS[Policy(policy)].batch if policy in list(Policy) else 1
+    return demands.settings.get("batch", known)
 
 
 def _spell(name: str, value: int) -> str:

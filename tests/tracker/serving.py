@@ -21,7 +21,7 @@ from workunits.results import Result, commitment, seal
 from workunits.signing import Identity
 from workunits.statements import Claim, Grant, Statement
 from workunits.wire import work
-from workunits.wire.handshake import Challenge, Hello, Offerings
+from workunits.wire.handshake import Challenge, Hello, Offerings, Vouch
 from workunits.wire.work import (
     Commit,
     Commits,
@@ -55,6 +55,7 @@ class Remote:
     socket: Socket
     identity: Identity
     challenge: Challenge
+    vouch: Vouch | None = None
     welcome: Welcome | None = None
     leases: dict[LeaseToken, UnitId] = field(default_factory=dict)
     results: dict[LeaseToken, Reveal] = field(default_factory=dict)
@@ -94,7 +95,7 @@ class Remote:
     async def greet(self, *, validator: bool = False, hold: int = 100) -> "Remote":
         """Answer the challenge, and ask for leases."""
         offerings = Offerings(validator, 1, 1 << 30, (IMAGE,), "test")
-        await self.send(Hello.sign(self.identity, self.challenge, offerings))
+        await self.send(Hello.sign(self.identity, self.challenge, offerings, self.vouch))
         self.welcome = await self.expect(Welcome)
         if hold:
             await self.send(Want(hold))

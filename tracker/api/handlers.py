@@ -174,15 +174,15 @@ class Api:
 
     async def peers(self, _: web.Request) -> web.Response:
         """Every peer that ever took part."""
-        return _json({"peers": [views.peer(each) for each in self.sessions.desk.peers.values()]})
+        known, wall = self.sessions.desk.peers.values(), self.sessions.wall()
+        return _json({"peers": [views.peer(each, self.operator, wall) for each in known]})
 
     async def accounts(self, request: web.Request) -> web.Response:
         """Accounts, richest first."""
-        known = self.sessions.desk.peers
+        known, wall = self.sessions.desk.peers, self.sessions.wall()
         rows = await self.reader.accounts(_limit(request))
-        return _json(
-            {"accounts": [views.account_row(row, known.get(PeerKey(row.account))) for row in rows]}
-        )
+        shown = [views.account_row(row, known.get(PeerKey(row.account)), wall) for row in rows]
+        return _json({"accounts": shown})
 
     async def account(self, request: web.Request) -> web.Response:
         """One account; a key without any credit has an empty one."""
@@ -191,7 +191,8 @@ class Api:
         row = views.empty_account(key)
         if account:
             row = row._replace(balance=account.balance, earned=account.earned, spent=account.spent)
-        return _json(views.account_row(row, self.sessions.desk.peers.get(key)))
+        peer = self.sessions.desk.peers.get(key)
+        return _json(views.account_row(row, peer, self.sessions.wall()))
 
     async def ledger(self, request: web.Request) -> web.Response:
         """Ledger entries from number ``after`` on."""

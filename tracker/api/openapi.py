@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from tracker.work.table import Stage
+
 _HASH = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
 _INTEGER = {"type": "integer"}
 _TEXT = {"type": "string"}
@@ -43,7 +45,7 @@ def document(version: str) -> dict[str, Any]:
                     _JOB,
                     _query(
                         "state",
-                        {"enum": ["open", "computing", "revealing", "accepted", "failed"]},
+                        {"enum": [stage.value for stage in Stage]},
                     ),
                     _query("after", _INTEGER),
                     _LIMIT,
@@ -176,6 +178,10 @@ _STANDING = {
     "right": _INTEGER,
     "wrong": _INTEGER,
     "withheld": _INTEGER,
+    "late": _INTEGER,
+    "verified": _INTEGER,
+    "strikes": _INTEGER,
+    "doubted": {"type": "boolean"},
     "banned": {"type": "boolean"},
 }
 _SCHEMAS: dict[str, Any] = {
@@ -209,6 +215,7 @@ _SCHEMAS: dict[str, Any] = {
             open=_INTEGER,
             computing=_INTEGER,
             revealing=_INTEGER,
+            settled=_INTEGER,
             accepted=_INTEGER,
             failed=_INTEGER,
             cancelled=_INTEGER,
@@ -221,7 +228,7 @@ _SCHEMAS: dict[str, Any] = {
     "Jobs": _object(jobs=_list(_schema("Job"))),
     "Unit": _object(
         index=_INTEGER,
-        state=_TEXT,
+        state={"enum": [stage.value for stage in Stage]},
         parameters={"type": "object", "additionalProperties": _TEXT},
         result={"type": ["object", "null"]},
         reason=_TEXT,

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 from tracker.rows import AccountRow, EntryRow, ExecutionRow, JobRow, UnitRow
 from tracker.work.state import Job, Peer
-from tracker.work.table import Stage
+from tracker.work.table import Doing, Stage
 from workunits.canonical import Value, decode
 from workunits.entries import MAX_ENTRY, MINT
 from workunits.ids import JobId, PeerKey
@@ -25,8 +25,9 @@ def live_job(job: Job, obstacle: str = "") -> Json:
     view["counts"] |= {
         "cancelled": 0,
         "computing": stages[Stage.COMPUTING],
-        "open": job.manifest.units - begun - job.accepted - job.failed,
+        "open": job.manifest.units - begun - len(job.settled) - job.accepted - job.failed,
         "revealing": stages[Stage.REVEALING],
+        "settled": len(job.settled),
     }
     view["escrow"]["held"] = job.manifest.escrow - job.paid
     view["waiting"] = len(job.waiting)
@@ -54,6 +55,7 @@ def job_row(row: JobRow, manifest: Manifest | None = None) -> Json:
             "open": 0,
             "computing": 0,
             "revealing": 0,
+            "settled": 0,
             "accepted": row.accepted,
             "failed": row.failed,
             "cancelled": rest,
@@ -66,55 +68,64 @@ def job_row(row: JobRow, manifest: Manifest | None = None) -> Json:
 
 
 def unit_row(row: UnitRow, manifest: Manifest, executions: Iterable[ExecutionRow]) -> Json:
-    """A unit, its result, and who was right and wrong about it."""
-    executions = list(executions)
+    """A unit, its result, and who was right and wrong about it.
 
-    def peers(doing: str) -> list[str]:
+    A result is shown when it is final: until then somebody may be drawn to compute it again.
+    """
+    executions = list(executions)
+    settled = row.stage == Stage.SETTLED
+
+    def peers(doing: Doing) -> list[str]:
         return [each.peer.hex() for each in executions if each.doing == doing]
 
     return {
         "index": row.idx,
         "state": row.stage,
         "parameters": manifest.unit(JobId(row.job), row.idx).parameters,
-        "result": _result(row.result),
-        "reason": row.reason,
+        "result": None if settled else _result(row.result),
+        "reason": "" if settled else row.reason,
         "attempts": row.attempts,
-        "winners": peers("right"),
-        "losers": peers("wrong"),
+        "winners": peers(Doing.HELD if settled else Doing.RIGHT),
+        "losers": peers(Doing.WRONG),
     }
 
 
-def peer(each: Peer) -> Json:
-    """A peer and its standing."""
+def peer(each: Peer, operator: PeerKey, wall: float) -> Json:
+    """A peer and its standing at ``wall``; the operator's validators are referees."""
+    referee = each.validator and each.owner == operator
     return {
         "key": each.key.hex(),
         "owner": each.owner.hex(),
-        "role": "validator" if each.validator else "volunteer",
+        "role": "referee" if referee else "validator" if each.validator else "volunteer",
         "cores": each.offerings.cores if each.offerings else 0,
         "agent": each.offerings.agent if each.offerings else "",
         "leases": each.leased,
         "connected": each.connected,
-    } | standing(each)
+    } | standing(each, wall)
 
 
-def standing(each: Peer | None) -> Json:
-    """What verdicts have said of a peer."""
+def standing(each: Peer | None, wall: float) -> Json:
+    """What verdicts have said of a peer, and what is left of it at ``wall``, Unix seconds."""
     return {
         "right": each.right if each else 0,
         "wrong": each.wrong if each else 0,
         "withheld": each.withheld if each else 0,
+        "late": each.late if each else 0,
+        "verified": _verified(each, wall) if each else 0,
+        "strikes": round(each.strikes.worth(wall)) if each else 0,
+        "doubted": bool(each and each.doubtful),
         "banned": bool(each and each.banned),
     }
 
 
-def account_row(row: AccountRow, peer: Peer | None) -> Json:
+def account_row(row: AccountRow, peer: Peer | None, wall: float) -> Json:
     """An account: a peer's, an escrow's, or the mint."""
     return {
         "account": account_name(row.account),
         "balance": row.balance,
         "earned": row.earned,
         "spent": row.spent,
-    } | standing(peer)
+    } | standing(peer, wall)
 
 
 def account_name(account: bytes) -> str:
@@ -136,6 +147,12 @@ def entry_row(row: EntryRow) -> Json:
         "type": _text(value[b"t"]),
         "moves": [_move(move) for move in _items(value[b"moves"])],
     }
+
+
+def _verified(peer: Peer, wall: float) -> int:
+    """Verified executions of all kinds. Each is in two scores: of its kind of work, and of that
+    kind for its submitter."""
+    return round(sum(score.worth(wall) for score in peer.scores.values()) / 2)
 
 
 def _demands(demands: Demands) -> Json:

@@ -15,8 +15,10 @@ import pytest
 from client.commands.invocation import Invocation
 from client.commands.volunteer import Offer, Size, serve, usable_cpus, usable_memory
 from client.config import Config
+from client.tracker_api import TrackerApi
 from sandbox.fake import FakeSandbox, Play, Played, Stage
 from tests.client.commands.shell import BARE, IMAGE, Shell
+from workunits.ids import JobId
 
 OFFER = Offer(cpus=2, memory_bytes=1 << 30, disk_bytes=1 << 30, validator=False)
 
@@ -76,6 +78,7 @@ async def test_a_job_is_computed_watched_and_brought_home(
         "units": 3,
         "accepted": 2,
         "failed": 1,
+        "settled": 0,
         "outputs": 2,
         "missing": 0,
         "complete": False,
@@ -87,6 +90,40 @@ async def test_a_job_is_computed_watched_and_brought_home(
         assert row["peers"] == [key]
         number = int(row["parameters"]["x"])
         assert (out / row["outputs"]["out"]["path"]).read_text() == f"{number * number}\n"
+
+
+async def test_results_that_are_not_final_are_announced_and_not_handed_out(
+    rich_shell: Shell, tmp_path: Path
+) -> None:
+    economy = 'policy = "economy"\n[verification.settings]\nreferee = 0\n'
+    job = await submit(rich_shell, BARE.replace('policy = "trusted"\n', economy))
+    finish = asyncio.Event()
+
+    async def slow(stage: Stage) -> Played:
+        if stage.task.command[1] == "4":
+            await finish.wait()
+        return await large(stage)
+
+    out = tmp_path / "out"
+    async with (
+        volunteering(rich_shell, tmp_path / "one", slow),
+        volunteering(rich_shell, tmp_path / "two", slow),
+        asyncio.timeout(60),
+    ):
+        async with TrackerApi.connect(rich_shell.tracker) as tracker:
+            async for view in tracker.events(JobId(bytes.fromhex(job))):
+                if view.counts.settled == 2:
+                    break
+        assert "2 settled, final when all are" in (await rich_shell.arun("status", job)).out
+        said = await rich_shell.arun("results", job, out)
+        assert said.status == 0
+        assert "0 outputs of 0 accepted units" in said.out
+        assert "2 units more are settled" in said.err
+        assert "`batch`" in said.err
+        finish.set()
+        assert (await rich_shell.arun("watch", job)).status == 0
+        said = await rich_shell.arun("results", job, out)
+    assert "3 outputs of 3 accepted units" in said.out
 
 
 async def test_results_are_resumed_and_foreign_files_are_left_alone(

@@ -18,14 +18,20 @@ from tests.client.commands.shell import BARE, Shell
 LARGE = BARE + '[inputs]\n"large.bin" = "large.bin"\n'
 
 
-def view(**counts: int) -> JobView:
+def view(policy: str = "pair", settings: dict[str, int] | None = None, /, **counts: int) -> JobView:
     return JobView.read(
         JsonFields(
             {
                 "id": "ab" * 32,
                 "name": "a job",
                 "submitter": "cd" * 32,
-                "policy": "pair",
+                "policy": policy,
+                "demands": {
+                    "settings": settings or {},
+                    "same_platform": False,
+                    "reputation": 0,
+                    "ringers": False,
+                },
                 "comparator": "exact",
                 "price": 1,
                 "units": 30,
@@ -106,3 +112,20 @@ def test_where_there_is_no_terminal_a_line_comes_now_and_then(
 
 def test_the_summary_names_only_what_there_is() -> None:
     assert summary(view(accepted=1, failed=1200)) == "1 accepted, 1,200 failed"
+
+
+@pytest.mark.parametrize(
+    ("policy", "settings", "when"),
+    [
+        ("economy", {}, "final when all are"),
+        ("economy", {"batch": 10}, "final in batches of 10"),
+        ("economy", {"batch": 30}, "final when all are"),
+        ("one of tomorrow", {}, "final in batches of 1"),
+    ],
+)
+def test_settled_units_are_done_and_said_not_to_be_final(
+    policy: str, settings: dict[str, int], when: str
+) -> None:
+    shown = view(policy, settings, settled=12, computing=2)
+    assert shown.counts.done == 12
+    assert summary(shown) == f"12 settled ({when}), 2 computing"

@@ -21,7 +21,8 @@ from workunits.metainfo import hash_stream, parse_info
 from workunits.results import Result
 from workunits.statements import MAX_AGE, MAX_STATEMENT, Cancel, Grant, Pay, Statement, Upload
 from workunits.submission import MAX_SUBMISSION
-from workunits.verification import Policy
+from workunits.verification import Demands, Policy
+from workunits.wire.handshake import Vouch
 
 DATA = b"some data to share\n" * 1000
 
@@ -241,6 +242,47 @@ async def test_a_result_is_not_shown_before_its_verdict(tmp_path: Path) -> None:
         assert unit["state"] == "computing"
         assert unit["result"] is None
         assert unit["winners"] == unit["losers"] == []
+
+
+async def test_a_settled_unit_says_who_computed_it_and_not_what(tmp_path: Path) -> None:
+    body = manifest(2, policy=Policy.ECONOMY, demands=Demands((("referee", 0),)))
+    async with served(tmp_path) as tracker:
+        await tracker.grant()
+        job = (await tracker.submit(body))["id"]
+        everyone = [
+            await tracker.join("worker", hold=1),
+            await tracker.join("checker", validator=True),
+        ]
+        for remote in everyone:
+            while not remote.leases:
+                await remote.receive()
+            await remote.commit()
+        for remote in everyone:
+            await remote.reveal()
+        view = await tracker.ask(f"/api/v1/jobs/{job}")
+        assert (view["counts"]["settled"], view["counts"]["computing"]) == (1, 1)
+        assert (view["counts"]["accepted"], view["escrow"]["paid"]) == (0, 0)
+        (unit,) = (await tracker.ask(f"/api/v1/jobs/{job}/units?state=settled"))["units"]
+        assert unit["result"] is None
+        assert set(unit["winners"]) == {each.identity.key.hex() for each in everyone}
+        page = (await tracker.fetch("/")).decode()
+        assert "1 / 2; 1 settled, not final yet" in page
+        peers = (await tracker.ask("/api/v1/peers"))["peers"]
+        assert [each["verified"] for each in peers] == [1, 1]
+        assert [each["strikes"] for each in peers] == [0, 0]
+
+
+async def test_a_validator_of_the_operators_is_a_referee(tmp_path: Path) -> None:
+    async with served(tmp_path) as tracker:
+        remote = await tracker.connect("judge")
+        remote.vouch = Vouch.sign(tracker.running.identity, remote.identity.key)
+        await remote.greet(validator=True)
+        await tracker.join("other", validator=True)
+        peers = (await tracker.ask("/api/v1/peers"))["peers"]
+        assert {each["key"]: each["role"] for each in peers} == {
+            remote.identity.key.hex(): "referee",
+            identity("other").key.hex(): "validator",
+        }
 
 
 async def test_a_small_output_can_be_fetched(tmp_path: Path) -> None:
