@@ -6,10 +6,9 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-from workunits import canonical
 from workunits.errors import LocalError, MalformedError, SignatureError
-from workunits.ids import HASH_SIZE, PeerKey, parse_hash
-from workunits.signing import SEED_SIZE, SIGNATURE_SIZE, Identity
+from workunits.ids import PeerKey, parse_hash
+from workunits.signing import SEED_SIZE, Identity
 from workunits.wire.handshake import Vouch
 
 _PREFIX = "openswarm-key-v1 "
@@ -64,27 +63,15 @@ def load_or_create(path: Path) -> Identity:
     return load(path)
 
 
-def show(vouch: Vouch) -> str:
-    """A vouch as a line of hex."""
-    return canonical.encode([vouch.owner, vouch.signature]).hex()
-
-
 def parse_vouch(text: str, peer: PeerKey, what: str) -> Vouch:
     """The vouch for ``peer`` that a line of hex shows; ``what`` names it in errors.
 
     Raises ``KeyFileError`` when it is not a vouch, or one for another peer.
     """
     try:
-        raw = bytes.fromhex(text[: 2 * MAX_FILE].strip())
-        match canonical.decode(raw, limit=MAX_FILE, what="vouch"):
-            case [bytes(owner), bytes(signature)] if (
-                len(owner) == HASH_SIZE and len(signature) == SIGNATURE_SIZE
-            ):
-                vouch = Vouch(PeerKey(owner), signature)
-            case _:
-                raise MalformedError("not an owner and a signature")
+        vouch = Vouch.parse_line(text)
         vouch.check(peer)
-    except (ValueError, MalformedError):
+    except MalformedError:
         raise KeyFileError(
             f"{what} is not a vouch",
             hint=f"Ask the owner for a new one: swarm key vouch {peer.hex()}",
@@ -99,7 +86,7 @@ def parse_vouch(text: str, peer: PeerKey, what: str) -> Vouch:
 
 def save_vouch(path: Path, vouch: Vouch) -> None:
     """Write an owner's word for a peer to ``path``, which must not exist."""
-    _write(path, show(vouch) + "\n")
+    _write(path, vouch.line() + "\n")
 
 
 def load_vouch(path: Path, peer: PeerKey) -> Vouch | None:

@@ -45,7 +45,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "key": ("client.commands.key:key", "Show your key, and say which peers are yours."),
     },
     "Operate": {
-        "tracker": ("tracker.commands:tracker", "Run a tracker and grant credits."),
+        "tracker": ("tracker.commands:tracker", "Run a tracker, grant credits, name referees."),
         "simulate": ("simulator.commands:simulate", "Attack the policies in simulation."),
         "completion": ("openswarm.completion:completion", "Print a shell completion script."),
     },

@@ -1,4 +1,4 @@
-"""``swarm tracker``: run a tracker, and mint credits as its operator."""
+"""``swarm tracker``: run a tracker, mint credits and name referees as its operator."""
 
 import asyncio
 import gc
@@ -13,10 +13,11 @@ from typing import Any, TypeVar
 
 import click
 
-from tracker.address import ADDRESS_FILE, Address, operator_identity
-from workunits.errors import MalformedError, RefusedError, UnavailableError
+from tracker.address import ADDRESS_FILE, KEY_FILE, Address, operator_identity
+from workunits.errors import LocalError, MalformedError, RefusedError, UnavailableError
 from workunits.ids import PeerKey, parse_hash
 from workunits.statements import Grant, Statement
+from workunits.wire.handshake import Vouch
 
 _T = TypeVar("_T")
 COLLECT = (50_000, 20, 100)
@@ -54,7 +55,7 @@ class ListenAddress(click.ParamType[Address]):
 
 @click.group()
 def tracker() -> None:
-    """Run a tracker, and mint credits as its operator.
+    """Run a tracker, mint credits and name referees as its operator.
 
     \b
     Example:
@@ -110,6 +111,35 @@ def grant(key: str, amount: int, data: Path, as_json: bool) -> None:
         click.echo(json.dumps({"account": key, "amount": amount, "balance": balance}))
     else:
         click.echo(f"Minted {amount:,} credits for {key[:12]}; it has {balance:,} now.")
+
+
+@tracker.command()
+@click.argument("peer")
+@_data
+@click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
+def vouch(peer: str, data: Path, as_json: bool) -> None:
+    """Make PEER, a key of 64 hex digits, the operator's own: a validator is a referee then.
+
+    A referee's word decides in every job, and it is not paid. Run it on a machine that you trust.
+    Signed with the key in the tracker's --data directory; the tracker need not be running. The
+    peer takes what is printed with `swarm key accept`.
+
+    \b
+    Example:
+      swarm tracker vouch $(ssh lab2 swarm key show) | ssh lab2 swarm key accept -
+    """
+    folder = data.expanduser()
+    if not (folder / KEY_FILE).exists():
+        raise LocalError(
+            f"there is no tracker in {folder}",
+            hint="Name its folder with --data; `swarm tracker serve` makes one.",
+        )
+    operator = operator_identity(folder)
+    made = Vouch.sign(operator, PeerKey(parse_hash(peer.strip(), "PEER")))
+    if as_json:
+        click.echo(json.dumps({"owner": operator.key.hex(), "peer": peer, "vouch": made.line()}))
+    else:
+        click.echo(made.line())
 
 
 def _run(work: Coroutine[Any, Any, _T]) -> _T:

@@ -43,15 +43,14 @@ def vouch(call: Invocation, peer: str) -> None:
     Two peers of one owner never check each other. Whoever shares a lab, a room or a person
     should have one owner, or the checks of its peers on each other are worth nothing.
     """
-    from client import keys
     from workunits.wire.handshake import Vouch
 
     identity = call.identity()
     made = Vouch.sign(identity, PeerKey(parse_hash(peer.strip(), "PEER")))
     if call.json:
-        terminal.show_json({"owner": identity.key.hex(), "peer": peer, "vouch": keys.show(made)})
+        terminal.show_json({"owner": identity.key.hex(), "peer": peer, "vouch": made.line()})
     else:
-        click.echo(keys.show(made))
+        click.echo(made.line())
 
 
 @command(examples=("swarm key accept 6c32303a...", "swarm key accept - < vouch"), tracker=False)

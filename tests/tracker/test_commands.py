@@ -9,9 +9,10 @@ from click.testing import CliRunner, Result
 
 from tests.tracker.serving import served
 from tests.tracker.work.world import SUBMITTER
-from tracker.address import ADDRESS_FILE, Address
+from tracker.address import ADDRESS_FILE, Address, operator_identity
 from tracker.commands import tracker as command
-from workunits.errors import MalformedError, SwarmError, UnavailableError
+from workunits.errors import LocalError, MalformedError, SwarmError, UnavailableError
+from workunits.wire.handshake import Vouch
 
 KEY = SUBMITTER.key.hex()
 
@@ -62,7 +63,25 @@ def test_an_address_is_a_host_and_a_port(tmp_path: Path, address: str) -> None:
     assert "is not HOST:PORT" in result.output
 
 
-@pytest.mark.parametrize("arguments", [("serve",), ("grant",)])
+def test_a_vouch_is_the_operators_for_one_peer(tmp_path: Path) -> None:
+    operator = operator_identity(tmp_path)
+    result = run("vouch", KEY, "--data", str(tmp_path))
+    assert result.exit_code == 0, result.output
+    made = Vouch.parse_line(result.output)
+    made.check(SUBMITTER.key)
+    assert made.owner == operator.key
+    shown = json.loads(run("vouch", KEY, "--data", str(tmp_path), "--json").output)
+    assert shown == {"owner": operator.key.hex(), "peer": KEY, "vouch": result.output.strip()}
+
+
+def test_nobody_vouches_where_there_is_no_tracker(tmp_path: Path) -> None:
+    error = run("vouch", KEY, "--data", str(tmp_path)).exception
+    assert isinstance(error, LocalError)
+    assert "--data" in error.hint
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("arguments", [("serve",), ("grant",), ("vouch",)])
 def test_every_command_has_an_example_and_names_its_variables(arguments: tuple[str, ...]) -> None:
     text = run(*arguments, "--help").output
     assert "Example:" in text

@@ -1,12 +1,16 @@
 """How a work session begins: the tracker challenges, the peer says who it is and what it brings."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from workunits import canonical
 from workunits.canonical import Fields
-from workunits.ids import PeerKey
-from workunits.signing import Domain, Identity, verify
+from workunits.errors import MalformedError
+from workunits.ids import HASH_SIZE, PeerKey
+from workunits.signing import SIGNATURE_SIZE, Domain, Identity, verify
+
+MAX_VOUCH = 256
+"""Bytes of a vouch outside of a hello."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,24 @@ class Vouch:
     def check(self, peer: PeerKey) -> None:
         """Raise ``SignatureError`` unless the owner vouched for ``peer``."""
         verify(self.owner, Domain.OWNER, peer, self.signature)
+
+    def line(self) -> str:
+        """The vouch as a line of hex, which people hand over from machine to machine."""
+        return canonical.encode([self.owner, self.signature]).hex()
+
+    @classmethod
+    def parse_line(cls, text: str) -> Self:
+        """Read what ``line`` gives. Raises ``MalformedError``."""
+        try:
+            raw = bytes.fromhex(text[: 2 * MAX_VOUCH].strip())
+        except ValueError:
+            raise MalformedError("a vouch is a line of hex digits") from None
+        match canonical.decode(raw, limit=MAX_VOUCH, what="vouch"):
+            case [bytes(owner), bytes(signature)] if (
+                len(owner) == HASH_SIZE and len(signature) == SIGNATURE_SIZE
+            ):
+                return cls(PeerKey(owner), signature)
+        raise MalformedError("a vouch is an owner and a signature")
 
 
 @dataclass(frozen=True, slots=True)

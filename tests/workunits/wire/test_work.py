@@ -212,6 +212,20 @@ def test_a_vouch_is_for_one_peer() -> None:
         hello(challenge, stolen).check(challenge)
 
 
+@given(st.builds(Vouch, keys, signatures))
+def test_a_vouch_survives_as_a_line_of_hex(vouch: Vouch) -> None:
+    assert Vouch.parse_line(vouch.line()) == vouch
+    assert Vouch.parse_line(f" {vouch.line()}\n") == vouch
+
+
+@given(st.text(max_size=300) | st.binary(max_size=300).map(bytes.hex))
+def test_any_line_is_a_vouch_or_malformed(line: str) -> None:
+    try:
+        assert Vouch.parse_line(line).line() == line.strip().lower()
+    except MalformedError as error:
+        assert "vouch" in error.message
+
+
 @given(commits)
 def test_a_batch_of_commits_keeps_its_order_and_its_signature(batch: tuple[Commit, ...]) -> None:
     message = Commits.sign(PEER, JobId(b"j" * 32), batch)
