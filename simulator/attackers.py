@@ -166,8 +166,11 @@ class Copycat(Honest):
 
     The worst case: the world hands it the first commitment to the unit with its seal, and when it
     is asked to reveal the result too, as if everything had leaked. Where nobody committed yet it
-    replays the latest commitment to any unit. It takes its time, so that there is more to copy.
+    replays the latest commitment to any unit. It takes its time, so that there is more to copy, and
+    comes back with a new key when it is banned.
     """
+
+    returns = True
 
     def meet(self, index: int) -> Deed:
         return _COPY

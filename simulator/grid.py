@@ -67,9 +67,10 @@ def _one_by_one(runs: Sequence[Scene], tell: Tell) -> Iterator[Tally]:
         def report(settled: int, before: int = before) -> None:
             tell(before + settled)
 
-        yield simulate(scene, report)
+        tally = simulate(scene, report)
         done += scene.units
         tell(done)
+        yield tally
 
 
 def _side_by_side(runs: Sequence[Scene], jobs: int, tell: Tell) -> Iterator[Tally]:
@@ -77,8 +78,8 @@ def _side_by_side(runs: Sequence[Scene], jobs: int, tell: Tell) -> Iterator[Tall
     with ProcessPoolExecutor(jobs, get_context("spawn"), gc.set_threshold, COLLECT) as pool:
         try:
             for scene, tally in zip(runs, pool.map(simulate, runs), strict=True):
-                yield tally
                 done += scene.units
                 tell(done)
+                yield tally
         finally:
             pool.shutdown(cancel_futures=True)

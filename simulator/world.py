@@ -20,6 +20,7 @@ from tracker.ledger import Book
 from tracker.network import SIZE as NETWORK_SIZE
 from tracker.rows import ExecutionRow, UnitRow
 from tracker.work.desk import Desk
+from tracker.work.floor import Patience
 from tracker.work.sanctions import BannedError
 from tracker.work.state import Job, JobState
 from tracker.work.table import Doing, Stage
@@ -84,7 +85,8 @@ class World:
         self.now = 0.0
         secret = sha256(b"chance %d" % scene.seed).digest()
         book = Book if scene.logged else Unlogged
-        self.desk = Desk(book(OPERATOR.key, Beacon(secret)))
+        waits = Patience(quarantine=scene.rejoin)
+        self.desk = Desk(book(OPERATOR.key, Beacon(secret)), waits)
         self.actors: dict[PeerKey, Actor] = {}
         self.claims: dict[LeaseToken, Claim] = {}
         self.job = self._submit()

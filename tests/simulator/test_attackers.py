@@ -45,11 +45,11 @@ def test_garbage_is_never_the_same_twice(name: str) -> None:
     assert TRUE not in made
 
 
-def test_only_whitewashers_return_and_only_lazy_validators_validate() -> None:
+def test_only_whitewashers_and_copycats_return_and_only_lazy_validators_validate() -> None:
     made = {name: attacker(name) for name in ATTACKS}
     assert {name for name, one in made.items() if one.returns} == {
         "whitewasher",
-        "whitewashing-clique",
+        *("whitewashing-clique", "copycat"),
     }
     assert {name for name, one in made.items() if one.validator} == {"lazy-validator"}
 

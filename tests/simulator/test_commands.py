@@ -86,6 +86,13 @@ def test_progress_counts_all_runs() -> None:
     scenes = grid.cells(
         Scene("", "none", units=30, peers=5), ["trusted", "quorum-2"], ["none"], [0.2], [0.1]
     )
-    assert len(list(grid.rows(scenes, 2, told.append))) == 2
+    assert len(list(grid.rows(scenes, 2, tell=told.append))) == 2
     assert told == sorted(told)
     assert told[-1] == 120
+
+
+def test_runs_side_by_side_give_the_rows_that_they_give_one_by_one() -> None:
+    scenes = grid.cells(
+        Scene("", "none", units=60, peers=8), ["economy", "quorum-2"], ["clique"], [0.2], [0.1, 1]
+    )
+    assert list(grid.rows(scenes, 2, jobs=2)) == list(grid.rows(scenes, 2))
