@@ -74,9 +74,12 @@ def test_every_ledger_entry_is_in_the_protocol() -> None:
         entries.parse(bytes.fromhex(raw)) for name, raw in vectors().items() if "entry" in name
     ]
     assert {each.t for each in found} == set(entries._KINDS)
-    for each in found:
-        (row,) = re.findall(rf"^\| `{each.t}` \| ([^|]*)\| .* \|$", text, re.MULTILINE)
-        assert set(re.findall(r"`(\w+)`", row)) == set(each.value()), each.t
+    for kind in entries._KINDS:
+        (row,) = re.findall(rf"^\| `{kind}` \| ([^|]*)\| .* \|$", text, re.MULTILINE)
+        said = [set(each.value()) for each in found if each.t == kind]
+        assert set(re.findall(r"`(\w+)`", row)) == set.union(*said), kind
+        for field in set.union(*said) - set.intersection(*said):
+            assert f"perhaps `{field}`" in row, kind
 
 
 def test_the_ledger_in_the_protocol_holds() -> None:

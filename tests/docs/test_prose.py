@@ -190,11 +190,15 @@ def test_the_handshake() -> None:
         assert bencode(frame) == wanted(name)
 
 
-def said(who: str, kind: str, account: str, amount: int) -> bytes:
+def credits_for(account: str, amount: int) -> dict[str, Any]:
+    return {"account": wanted(f"{account} key"), "amount": amount}
+
+
+def said(who: str, kind: str, claim: dict[str, Any]) -> bytes:
     return bencode(
         {
             "author": wanted(f"{who} key"),
-            "claim": {"account": wanted(f"{account} key"), "amount": amount},
+            "claim": claim,
             "nonce": bytes(16),
             "t": kind,
             "time": 1_700_000_000,
@@ -202,14 +206,15 @@ def said(who: str, kind: str, account: str, amount: int) -> bytes:
     )
 
 
-def statement(who: str, kind: str, account: str, amount: int) -> bytes:
-    raw = said(who, kind, account, amount)
+def statement(who: str, kind: str, claim: dict[str, Any]) -> bytes:
+    raw = said(who, kind, claim)
     return bencode({"signature": sign(who, raw, "statement"), "statement": raw})
 
 
 def test_statements() -> None:
-    assert statement("tracker", "grant", "peer", 1000) == wanted("statement envelope")
-    assert sha256(said("tracker", "grant", "peer", 1000)).digest() == wanted("statement id")
+    claim = credits_for("peer", 1000)
+    assert statement("tracker", "grant", claim) == wanted("statement envelope")
+    assert sha256(said("tracker", "grant", claim)).digest() == wanted("statement id")
 
 
 def number(word: bytes) -> int:
@@ -246,15 +251,13 @@ def test_the_kind_of_work() -> None:
 
 def drawn(link: int, roster: list[bytes], fit: list[bytes]) -> bytes:
     seed = b"openswarm draw v2\n" + wanted(f"chain 0 link {link}") + wanted("job id") + INDEX
-    place = 0
     for n in range(32):
         place = number(sha256(seed + n.to_bytes(4, "big")).digest()) % len(roster)
         if roster[place] in fit:
             return roster[place]
-    for step in range(1, len(roster)):
-        if roster[(place + step) % len(roster)] in fit:
-            return roster[(place + step) % len(roster)]
-    return b""
+    left = [key for key in roster if key in fit]
+    last = sha256(seed + (31).to_bytes(4, "big")).digest()
+    return left[number(last) % len(left)] if left else b""
 
 
 def test_the_draw() -> None:
@@ -297,21 +300,18 @@ def test_the_ledger() -> None:
         ),
         "index": 4,
         "job": job,
-        "known": 0,
         "results": [wanted("result")],
-        "right": b"\0\1",
-        "wrong": b"",
     }
     entries: list[dict[str, Any]] = [
         {
             "t": "mint",
             "moves": [[b"mint", peer, 1000]],
-            "statement": statement("tracker", "grant", "peer", 1000),
+            "statement": statement("tracker", "grant", credits_for("peer", 1000)),
         },
         {
             "t": "transfer",
             "moves": [[peer, owner, 5]],
-            "statement": statement("peer", "pay", "owner", 5),
+            "statement": statement("peer", "pay", credits_for("owner", 5)),
         },
         {"t": "restart"},
         {"t": "join"} | join("peer"),
@@ -334,9 +334,14 @@ def test_the_ledger() -> None:
             "moves": [[escrow, peer, 1], [escrow, owner, 1]],
             "units": INDEX + (1).to_bytes(8, "big"),
         },
-        {"t": "refund", "moves": [[escrow, peer, 10]], "job": job, "statement": b""},
+        {
+            "t": "refund",
+            "moves": [[escrow, peer, 10]],
+            "job": job,
+            "statement": statement("peer", "cancel", {"job": job}),
+        },
     ]
-    raw = [bencode({"moves": []} | entry) for entry in entries]
+    raw = [bencode(entry) for entry in entries]
     for at, entry in enumerate(entries):
         assert raw[at] == wanted(f"ledger entry {at} ({entry['t']})")
     assert tree_hash(raw) == wanted("ledger root")
@@ -347,13 +352,31 @@ def test_entries_that_the_example_does_not_need() -> None:
     vouched = {"offerings": OFFERINGS, "owner": owner, "peer": peer, "t": "join"}
     vouched["signature"] = sign("owner", peer, "owner")
     known = wanted("ringers (unit 4, salt of zeros)")
+    others = bencode(
+        {"ending": "exited", "exit": 0, "outputs": [named("out.json", wanted("other content"))]}
+    )
+    seven, eight, nine = (token.to_bytes(8, "big") for token in (7, 8, 9))
+    verdict = {
+        "cast": peer + seven + b"\0" + owner + eight + b"\1",
+        "index": 4,
+        "job": wanted("job id"),
+        "known": 1,
+        "results": [wanted("result"), others],
+        "right": b"\0",
+        "silent": nine,
+        "t": "verdict",
+        "wrong": b"\1",
+    }
+    failed = {"index": 5, "job": wanted("job id"), "reason": "no two agree", "t": "failed"}
     for name, entry in (
         ("join with a vouch", vouched),
+        ("verdict that says all", verdict),
+        ("failed", failed),
         ("known", {"job": wanted("job id"), "ringers": known, "t": "known"}),
         ("doubt", {"doubted": 1, "peer": peer, "t": "doubt"}),
         ("ban", {"peer": peer, "t": "ban"}),
     ):
-        assert bencode({"moves": []} | entry) == wanted(f"entry ({name})")
+        assert bencode(entry) == wanted(f"entry ({name})")
 
 
 def tree_hash(entries: list[bytes]) -> bytes:

@@ -18,7 +18,7 @@ from workunits.parameters import Combine, NamedBlob, Range, Sweep, Values
 from workunits.results import Ending, Result, commitment, seal
 from workunits.ringers import SALT_SIZE, Ringers
 from workunits.signing import Domain, Identity
-from workunits.statements import Grant, Pay, Statement
+from workunits.statements import Cancel, Grant, Pay, Statement
 from workunits.verification import Comparator, Policy
 from workunits.wire.compare import Compare, Compared, Opinion, Pair, Shown
 from workunits.wire.handshake import Challenge, Hello, Offerings, Vouch
@@ -43,6 +43,7 @@ def torrent(content: bytes) -> Torrent:
 
 
 RESULT = Result(Ending.EXITED, 0, (NamedBlob("out.json", torrent(ANSWER).info.ref),))
+OTHER_RESULT = Result(Ending.EXITED, 0, (NamedBlob("out.json", torrent(OTHER).info.ref),))
 LONG = torrent(bytes(at % 251 for at in range(40_000)))
 SHORT = torrent(ANSWER)
 
@@ -138,12 +139,11 @@ def _result() -> dict[str, object]:
 
 def _comparison() -> dict[str, object]:
     job = SignedManifest.sign(manifest(), PEER).id
-    other = Result(Ending.EXITED, 0, (NamedBlob("out.json", torrent(OTHER).info.ref),))
-    pair = Pair(LeaseToken(9), INDEX, Shown(RESULT, (ANSWER,)), Shown(other, (OTHER,)))
+    pair = Pair(LeaseToken(9), INDEX, Shown(RESULT, (ANSWER,)), Shown(OTHER_RESULT, (OTHER,)))
     compared = Compared.sign(PEER, job, (pair.judged(Opinion.DIFFERENT),))
     return {
         "other content": OTHER,
-        "other digest": other.digest,
+        "other digest": OTHER_RESULT.digest,
         "compare frame (token 9, 60 s)": encode(Compare(job, 60, (pair,))),
         "judgements (packed, different)": compared.packed,
         "judgements signature (domain judgements)": compared.signature,
@@ -254,15 +254,25 @@ def _book() -> Book:
     book.verdict(job, INDEX, cast, (0, 1), (), {})
     book.leave(OWNER.key)
     book.final(job, [INDEX], {PEER.key: 1, OWNER.key: 1})
-    book.refund(job, PEER.key)
+    cancel = Statement.sign(PEER, Cancel(job), time=1_700_000_000, nonce=bytes(16))
+    book.refund(job, PEER.key, cancel)
     return book
 
 
 def _others() -> dict[str, Entry]:
     job, known = SignedManifest.sign(manifest(), PEER).id, _known()
     vouch = Vouch.sign(OWNER, PEER.key)
+    cast = (
+        entries.Cast(PEER.key, TOKEN, 0),
+        entries.Cast(OWNER.key, LeaseToken(8), 1),
+    )
+    results, silent = (RESULT.encode(), OTHER_RESULT.encode()), (LeaseToken(9),)
     return {
         "join with a vouch": entries.Join((), PEER.key, OWNER.key, vouch.signature, OFFERINGS),
+        "verdict that says all": entries.Verdict(
+            (), job, INDEX, cast, results, (0,), (1,), silent, known=True
+        ),
+        "failed": entries.Failed((), job, 5, "no two agree"),
         "known": entries.Known((), job, known.encode()),
         "doubt": entries.Doubt((), PEER.key, doubted=True),
         "ban": entries.Ban((), PEER.key),
