@@ -46,6 +46,7 @@ from workunits.wire.handshake import Offerings, Vouch
 
 OWNER = Identity.from_seed(b"o" * 32)
 LONG = 2**64 - 1
+MAX_REASON = 200
 accounts = st.binary(max_size=MAX_NAME)
 jobs = hashes.map(JobId)
 words = st.binary(max_size=200)
@@ -306,7 +307,7 @@ def drawn(referee: int) -> bytes:
         ("draws", {"link": bytes(31)}),
         ("verdict", {"cast": cast(0, 0)[:-1]}),
         ("verdict", {"cast": cast(0, 1)}),
-        ("verdict", {"cast": b""}),
+        ("verdict", {"cast": b"", "right": b""}),
         ("verdict", {"cast": []}),
         ("verdict", {"results": []}),
         ("verdict", {"results": [1]}),
@@ -318,7 +319,16 @@ def drawn(referee: int) -> bytes:
         ("verdict", {"wrong": [1]}),
         ("verdict", {"index": -1}),
         ("verdict", {"index": b"0"}),
+        ("verdict", {"silent": bytes(7)}),
+        ("verdict", {"silent": bytes(9)}),
+        ("verdict", {"silent": [1]}),
         ("verdict", {"known": 2}),
+        ("verdict", {"known": b"1"}),
+        ("failed", {"job": bytes(31)}),
+        ("failed", {"index": -1}),
+        ("failed", {"index": b"0"}),
+        ("failed", {"reason": b"\xff"}),
+        ("failed", {"reason": 1}),
         ("final", {"units": run(0, 1)[:-1]}),
         ("final", {"units": run(0, 0)}),
         ("final", {"units": run(0, 1) + run(5, 0)}),
@@ -351,8 +361,74 @@ def test_what_an_entry_of_its_kind_may_not_say_is_refused(
 
 
 def test_nobody_is_both_right_and_wrong() -> None:
+    for changes in ({"wrong": b"\x01"}, {"right": b"\x00", "wrong": b"\x00\x01"}):
+        with pytest.raises(MalformedError, match="both right and wrong"):
+            entries.parse(change("verdict", changes))
+
+
+# -- what goes without saying ---------------------------------------------------------------
+
+SAYS_ALL = {"right": b"\x00", "wrong": b"\x01", "silent": bytes(8), "known": 1}
+GOES_WITHOUT_SAYING = [
+    {"right": b"\x00\x01"},
+    {"wrong": b""},
+    {"silent": b""},
+    {"known": 0},
+]
+
+
+@pytest.mark.parametrize("kind", EXAMPLES)
+def test_moves_are_written_only_where_there_are_some(kind: str) -> None:
+    assert b"moves" not in value_of(EXAMPLES[kind])
+    with pytest.raises(MalformedError, match="no moves"):
+        entries.parse(change(kind, {"moves": []}))
+    raw = change(kind, {"moves": [[b"a", b"b", 1]]})
+    assert entries.parse(raw).moves == (Move(b"a", b"b", 1),)
+    assert entries.encode(entries.parse(raw)) == raw
+
+
+def test_a_verdict_in_which_all_are_right_says_no_more_than_who_gave_what() -> None:
+    assert set(value_of(EXAMPLES["verdict"])) == {b"cast", b"index", b"job", b"results", b"t"}
+    assert entries.parse(change("verdict", {})) == EXAMPLES["verdict"]
+
+
+@pytest.mark.parametrize("field", SAYS_ALL)
+def test_each_field_of_a_verdict_stands_alone(field: str) -> None:
+    beside = {"right": b"\x00"} if field == "wrong" else {}
+    raw = change("verdict", {field: SAYS_ALL[field]} | beside)
+    said = entries.parse(raw)
+    assert isinstance(said, Verdict)
+    assert entries.encode(said) == raw
+    assert (said.right, said.wrong) == {
+        "right": ((0,), ()),
+        "wrong": ((0,), (1,)),
+    }.get(field, ((0, 1), ()))
+
+
+def test_a_verdict_says_all_that_it_can() -> None:
+    said = entries.parse(change("verdict", SAYS_ALL))
+    silent = (LeaseToken(0),)
+    assert said == Verdict((), JOB, 0, CAST, (b"r",), (0,), (1,), silent, known=True)
+
+
+@pytest.mark.parametrize("superfluous", GOES_WITHOUT_SAYING)
+@pytest.mark.parametrize("beside", [{}, SAYS_ALL])
+def test_a_verdict_that_says_what_goes_without_saying_is_refused(
+    superfluous: dict[str, object], beside: dict[str, object]
+) -> None:
     with pytest.raises(MalformedError):
-        entries.parse(change("verdict", {"right": b"\x00\x01", "wrong": b"\x01"}))
+        entries.parse(change("verdict", beside | superfluous))
+
+
+def test_where_nobody_voted_everybody_is_right() -> None:
+    raw = change("verdict", {"cast": b"", "results": []})
+    said = entries.parse(raw)
+    assert isinstance(said, Verdict)
+    assert said.right == ()
+    assert entries.encode(said) == raw
+
+
+# -- whose a peer is ------------------------------------------------------------------------
 
 
 def test_an_owner_who_did_not_vouch_is_refused() -> None:
@@ -396,6 +472,8 @@ def test_a_peer_of_its_own_and_a_peer_of_a_network_have_no_vouch() -> None:
         ("draws", {"draws": drawn(1) * MAX_DRAWS}, drawn(0)),
         ("verdict", {"cast": cast(0) * MAX_CAST}, cast(0)),
         ("verdict", {"results": [b"r"] * MAX_CAST}, [b"r"]),
+        ("verdict", {"silent": bytes(8 * MAX_CAST)}, bytes(8)),
+        ("failed", {"reason": b"r" * MAX_REASON}, b"r"),
         ("known", {"ringers": bytes(MAX_RINGERS)}, b"x"),
         ("join", {"signature": b""}, bytes(65)),
     ],
