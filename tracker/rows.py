@@ -36,6 +36,7 @@ class UnitRow(NamedTuple):
     stage: str
     attempts: int
     drawn: bytes
+    shown: bytes
     reopened: int
     confirmed: int
     result: bytes

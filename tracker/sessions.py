@@ -23,6 +23,7 @@ from workunits.errors import RemoteError, SwarmError
 from workunits.ids import PeerKey, short
 from workunits.signing import Identity
 from workunits.wire import work
+from workunits.wire.compare import Compared
 from workunits.wire.handshake import Challenge, Hello
 from workunits.wire.work import Commits, Failure, FromTracker, Release, Reveals, Want, Welcome
 
@@ -208,6 +209,9 @@ class Sessions:
                 self.desk.commit(key, message, now)
             case Reveals():
                 self.desk.reveal(key, message.reveals, now)
+            case Compared():
+                message.check(key)
+                self.desk.compared(key, message, now)
             case Release():
                 self.desk.release(key, message.tokens, now)
             case Hello():

@@ -67,6 +67,7 @@ def create_tables(db: Database) -> None:
             "stage": str,
             "attempts": int,
             "drawn": bytes,
+            "shown": bytes,
             "reopened": int,
             "confirmed": int,
             "result": bytes,

@@ -7,21 +7,24 @@ units, and has those punished who were wrong.
 from collections import deque
 
 from tracker.rows import ContentRow
+from tracker.work.comparing import Comparing
+from tracker.work.dispute import Question
 from tracker.work.finality import Finality
 from tracker.work.findings import read_finding
 from tracker.work.floor import MAX_ATTEMPTS, Floor
 from tracker.work.leasing import Leasing
 from tracker.work.sanctions import Sanctions, banned
 from tracker.work.state import Execution, Job, JobState, Peer, Unit
-from tracker.work.table import Act, Doing, Stage, Turn
+from tracker.work.table import Act, Asking, Doing, Stage, Turn
 from validators import policies
 from validators.electorate import Seat
 from validators.policies import Accept, Another, By, Verdict
 from workunits.entries import Draw
 from workunits.errors import RefusedError
-from workunits.ids import PeerKey
+from workunits.ids import LeaseToken, PeerKey
 from workunits.results import Result, commitment, seal
 from workunits.statements import Statement
+from workunits.wire.compare import Compared
 from workunits.wire.work import Reveal
 
 
@@ -33,6 +36,7 @@ class Court:
         self._leasing = leasing
         self._sanctions = Sanctions(floor)
         self.finality = Finality(floor)
+        self.comparing = Comparing(floor)
 
     def decide(self, unit: Unit, now: float) -> None:
         """Nothing more was shown: wait, draw a check, or ask for the results."""
@@ -51,7 +55,7 @@ class Court:
                 execution.act(Act.ASK)
                 self._floor.touch(execution)
                 self.ask(execution, now)
-        self._settle(unit, now)
+        self.settle(unit, now)
 
     def ask(self, execution: Execution, now: float) -> None:
         """Ask for a result; one that does not come in time is withheld."""
@@ -62,23 +66,37 @@ class Court:
     def draw(self, unit: Unit, now: float) -> None:
         """Draw who makes the next execution; where nobody can, the unit waits for somebody."""
         floor, job = self._floor, unit.job
-        seat = Seat(unit.id, unit.by, unit.owners, frozenset(unit.asked), unit.platform)
-        key = floor.electorate.draw(floor.book.draw_link(job.id), job.manifest, seat)
+        peer = self._elect(unit)
         unit.draws += 1
         floor.touch(unit)
-        if key is None:
+        if peer is None:
             unit.drawn = None
             job.waiting.add(unit.index)
+            if unit.shown:  # who may come could have been drawn before, and be there
+                floor.alarm(now + floor.patience.draw, unit, unit.draws)
             return
-        floor.book.drawn(Draw(unit.index, int(unit.by is By.REFEREE), key))
-        unit.asked.append(key)
-        peer = floor.peers[key]
         job.waiting.discard(unit.index)
         if unit.drawn is not peer:
             unit.drawn = peer
             peer.checks.append(unit)
         floor.alarm(now + floor.patience.draw, unit, unit.draws)
         self._leasing.serve(peer, now)
+
+    def _elect(self, unit: Unit) -> Peer | None:
+        """Draw a peer; one that was shown results of the unit is drawn past at once."""
+        floor, job = self._floor, unit.job
+        while True:
+            seat = Seat(unit.id, unit.by, unit.owners, frozenset(unit.asked), unit.platform)
+            key = floor.electorate.draw(floor.book.draw_link(job.id), job.manifest, seat)
+            if key is None:
+                return None
+            floor.book.drawn(Draw(unit.index, int(unit.by is By.REFEREE), key))
+            again = key in unit.asked
+            unit.asked.append(key)
+            if unit.open_to(floor.peers[key]):
+                return floor.peers[key]
+            if again:
+                return None
 
     def reveal(self, execution: Execution, reveal: Reveal, now: float) -> None:
         """Take a result. Raises ``RemoteError`` when it is not what was committed."""
@@ -100,7 +118,7 @@ class Court:
         if finding is not known and finding.contents:
             outputs = zip(finding.result.outputs, finding.contents, strict=True)
             floor.outbox.rows += [ContentRow(output.ref.v2, data) for output, data in outputs]
-        self._settle(unit, now)
+        self.settle(unit, now)
 
     def withhold(self, execution: Execution, now: float) -> None:
         """A committed result did not come, or was not what was committed."""
@@ -125,6 +143,27 @@ class Court:
         self._floor.touch(unit)
         self.decide(unit, now)
 
+    def tell(self, peer: Peer, batch: Compared, now: float) -> None:
+        """Take what a peer says of results that it was asked to compare."""
+        for judgement in batch:
+            self._compared(self.comparing.tell(peer, batch.job, judgement, now), now)
+
+    def decline(self, peer: Peer, token: LeaseToken, now: float) -> None:
+        """A peer gives back what is no lease: perhaps a comparison."""
+        self._compared(self.comparing.decline(peer, token, now), now)
+
+    def overdue(self, question: Question, now: float) -> None:
+        """A comparison did not come in time."""
+        if question.asking is Asking.ASKED:
+            question.peer.late += 1
+            self._floor.touch(question.peer)
+            self._sanctions.reconsider(question.peer)
+        self._compared(self.comparing.overdue(question, now), now)
+
+    def _compared(self, unit: Unit | None, now: float) -> None:
+        if unit is not None:
+            self.settle(unit, now)
+
     def redraw(self, peer: Peer, now: float) -> None:
         """``peer`` will not come for what it was drawn for."""
         checks, peer.checks = peer.checks, deque()
@@ -133,7 +172,7 @@ class Court:
                 unit.drawn = None
                 self.draw(unit, now)
 
-    def cancel(self, job: Job, statement: Statement) -> None:
+    def cancel(self, job: Job, statement: Statement, now: float) -> None:
         """Pay what was settled, revoke all that is live of a job, and close it."""
         self.finality.close(job)
         for unit in list(job.units.values()):
@@ -141,6 +180,7 @@ class Court:
                 reason = "the job was cancelled"
                 self._floor.outbox.revoke(execution.peer, execution.token, reason)
                 self._floor.drop(execution, Act.REVOKE)
+            self.comparing.drop(unit, now)
             unit.turn(Turn.CANCEL)
             unit.drawn = None
             self._floor.touch(unit)
@@ -175,10 +215,13 @@ class Court:
         self._floor.touch(unit)
         self._leasing.feed(now)
 
-    def _settle(self, unit: Unit, now: float) -> None:
+    def settle(self, unit: Unit, now: float) -> None:
+        """Judge a unit whose results are all there, once it is known which of them are the same."""
         if unit.stage is not Stage.REVEALING:
             return
         if not all(each.finding for each in unit.committed):
+            return
+        if not self.comparing.is_ready(unit, now):
             return
         verdict = self._judge(unit, now)
         if isinstance(verdict, Accept):
@@ -202,7 +245,7 @@ class Court:
             return Accept(right, tuple(at for at in everyone if at not in right))
         findings = [each.finding for each in unit.committed if each.finding]
         groups = [
-            tuple(at for at, other in enumerate(findings) if job.agree(one, other))
+            tuple(at for at, other in enumerate(findings) if self.comparing.agree(unit, one, other))
             for one in findings
         ]
         referees = [each.referee for each in unit.committed]
@@ -315,6 +358,7 @@ class Court:
             else:
                 self._drop_committed(execution, Act.REVOKE, now)
         self.redraw(peer, now)
+        self.comparing.gone(peer, now, reason)
         floor.outbox.fault(peer, banned(peer))
         self._leasing.feed(now)
 
@@ -322,6 +366,7 @@ class Court:
         unit = execution.unit
         self._floor.drop(execution, act)
         if unit.stage is Stage.REVEALING:
+            self.comparing.drop(unit, now)
             unit.turn(Turn.CONTINUE)
         self._floor.touch(unit)
         self.decide(unit, now)

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from tracker.ledger import Book
 from tracker.rows import RingersRow
 from tracker.work.court import Court
+from tracker.work.dispute import Question
 from tracker.work.floor import Floor, Patience
 from tracker.work.leasing import Leasing
 from tracker.work.outbox import Effects
@@ -23,6 +24,7 @@ from workunits.ledger.roster import NETWORK
 from workunits.manifest import SignedManifest
 from workunits.ringers import Ringers
 from workunits.statements import Statement
+from workunits.wire.compare import Compared
 from workunits.wire.handshake import Offerings, Vouch
 from workunits.wire.work import Commits, Committed, Reveal, Revealed
 
@@ -71,7 +73,7 @@ class Desk:
 
     def cancel(self, job: Job, statement: Statement, now: float) -> None:
         """End a live job: its leases are revoked, the rest of its escrow goes back."""
-        self._court.cancel(job, statement)
+        self._court.cancel(job, statement, now)
         self._leasing.feed(now)
 
     def connect(
@@ -130,6 +132,8 @@ class Desk:
         for execution in list(peer.live.values()):
             if execution.doing is Doing.ASKED:
                 self._court.ask(execution, now)
+        self._court.comparing.gone(peer, now)  # an earlier session of it forgot them
+        self._court.comparing.catch_up(peer, now)
         for job in list(self.jobs.values()):
             for index in list(job.waiting) if peer.can_run(job.manifest) else ():
                 if job.units[index].open_to(peer):
@@ -142,6 +146,7 @@ class Desk:
             peer.connected = False
             self.floor.electorate.leave(key)
             self.floor.hungry.pop(peer, None)
+            self._court.comparing.gone(peer, now)
             if not peer.banned:
                 self.book.leave(key)
             self.floor.alarm(now + self.floor.patience.away, peer, session)
@@ -227,11 +232,16 @@ class Desk:
         for token in tokens:
             execution = peer.live.get(token)
             if execution is None:
-                continue
-            if execution.doing is Doing.LEASED:
+                self._court.decline(peer, token, now)
+            elif execution.doing is Doing.LEASED:
                 self._court.lose(execution, Act.RELEASE, now)
             elif execution.doing in HIDDEN:
                 self._court.withhold(execution, now)
+        self._leasing.feed(now)
+
+    def compared(self, key: PeerKey, batch: Compared, now: float) -> None:
+        """Take opinions; the batch's signature was checked. Those that are late change nothing."""
+        self._court.tell(self.peers[key], batch, now)
         self._leasing.feed(now)
 
     def tick(self, now: float) -> None:
@@ -239,6 +249,8 @@ class Desk:
         while thing := self.floor.due(now):
             if isinstance(thing, Execution):
                 self._execution_due(thing, now)
+            elif isinstance(thing, Question):
+                self._court.overdue(thing, now)
             elif isinstance(thing, Unit):
                 self._court.draw(thing, now)
             elif isinstance(thing, Job):
@@ -258,15 +270,19 @@ class Desk:
         for peer in floor.peers.values():
             if peer.live:
                 floor.alarm(now + floor.patience.away, peer, peer.session)
-        for job in floor.jobs.values():
+        for job in list(floor.jobs.values()):
             for unit in job.units.values():
                 if unit.stage is Stage.COMPUTING and not unit.leased:
                     job.waiting.add(unit.index)
+            for unit in list(job.units.values()):
+                self._court.settle(unit, now)  # what its results are is asked for again
 
     def obstacle(self, job: Job) -> str:
         """Why nothing happens with a live job, for people; empty when something does."""
         if job.waiting:
             return f"{len(job.waiting):,} units wait for a peer of another owner to check them"
+        if count := self._court.comparing.waiting(job):
+            return f"{count:,} results wait for peers of other owners to compare them"
         if any(unit.leased or unit.drawn for unit in job.units.values()):
             return ""
         roster = self.floor.electorate.present()

@@ -37,7 +37,7 @@ class Finality:
         for execution in unit.committed:
             execution.peer.held[execution] = None
             execution.finding = None
-        unit.passed = set()
+        unit.passed, unit.opinions = set(), {}
         del job.units[unit.index]
         job.settled[unit.index] = unit
         floor.touch(unit)

@@ -6,9 +6,10 @@ from heapq import heapify, heappop, heappush
 from typing import TypeAlias
 
 from tracker.ledger import Book
+from tracker.work.dispute import Question
 from tracker.work.outbox import Effects, Outbox
 from tracker.work.state import Execution, Job, JobState, Peer, Unit
-from tracker.work.table import Act, Doing
+from tracker.work.table import Act, Asking, Doing, Stage
 from validators.draw import lot
 from validators.electorate import Electorate
 from workunits.ids import JobId, LeaseToken, PeerKey
@@ -42,7 +43,7 @@ class Patience:
     """Grace on top of a lease's own wall limit, for fetching blobs and queueing."""
 
 
-Alarmed: TypeAlias = Execution | Unit | Peer | Job
+Alarmed: TypeAlias = Execution | Question | Unit | Peer | Job
 
 
 class Floor:
@@ -175,8 +176,11 @@ class Floor:
 def _is_pending(thing: Alarmed, stamp: int) -> bool:
     if isinstance(thing, Execution):
         return thing.doing is (Doing.ASKED if stamp else Doing.LEASED)
+    if isinstance(thing, Question):
+        return thing.asking is (Asking.ASKED if stamp else Asking.DRAWN)
     if isinstance(thing, Job):
         return bool(thing.settled)
     if isinstance(thing, Unit):
-        return thing.drawn is not None and thing.draws == stamp
+        waits = thing.drawn is not None or thing.index in thing.job.waiting
+        return thing.stage is Stage.COMPUTING and waits and thing.draws == stamp
     return not thing.connected and thing.session == stamp

@@ -8,6 +8,7 @@ from tracker.rows import Row
 from tracker.work.state import Execution, Job, Peer, Unit
 from workunits.errors import Blame, SwarmError
 from workunits.ids import LeaseToken, PeerKey
+from workunits.wire.compare import MAX_PAIRS, Compare, Pair
 from workunits.wire.work import (
     MAX_HOLD,
     Failure,
@@ -41,6 +42,7 @@ class Outbox:
     sends: list[tuple[PeerKey, FromTracker]] = field(default_factory=list)
     _leases: dict[tuple[Peer, Job], tuple[float, list[Lease]]] = field(default_factory=dict)
     _asks: dict[Peer, tuple[float, list[LeaseToken]]] = field(default_factory=dict)
+    _compares: dict[tuple[Peer, Job], tuple[float, list[Pair]]] = field(default_factory=dict)
     _revokes: dict[tuple[Peer, str], list[LeaseToken]] = field(default_factory=dict)
 
     def send(self, peer: Peer, message: FromTracker) -> None:
@@ -62,6 +64,10 @@ class Outbox:
         """Ask for a result."""
         self._asks.setdefault(execution.peer, (seconds, []))[1].append(execution.token)
 
+    def compare(self, peer: Peer, job: Job, pair: Pair, seconds: float) -> None:
+        """Ask for an opinion of two results; all of one job have the same ``seconds``."""
+        self._compares.setdefault((peer, job), (seconds, []))[1].append(pair)
+
     def revoke(self, peer: Peer, token: LeaseToken, reason: str) -> None:
         """Tell a peer that a lease is over."""
         self._revokes.setdefault((peer, reason), []).append(token)
@@ -72,19 +78,29 @@ class Outbox:
         effects.rows += [peer.score_row(kind) for peer, kind in self.scores]
         sends = effects.sends
         for (peer, job), (seconds, leases) in self._leases.items():
-            if job.id not in peer.jobs:
-                peer.jobs.add(job.id)
-                sends.append((peer.key, JobOffer(job.signed.raw, job.signed.signature)))
+            sends += _offer(peer, job)
             sends.append((peer.key, Leases(job.id, math.ceil(seconds), tuple(leases))))
         for peer, (seconds, tokens) in self._asks.items():
             for some in _batches(tokens):
                 sends.append((peer.key, RevealRequest(math.ceil(seconds), some)))
+        for (peer, job), (seconds, pairs) in self._compares.items():
+            sends += _offer(peer, job)
+            for at in range(0, len(pairs), MAX_PAIRS):
+                compare = Compare(job.id, math.ceil(seconds), tuple(pairs[at : at + MAX_PAIRS]))
+                sends.append((peer.key, compare))
         for (peer, reason), tokens in self._revokes.items():
             for some in _batches(tokens):
                 sends.append((peer.key, Revoked(reason, some)))
         self.dirty, self.scores, self.rows, self.sends = {}, {}, [], []
-        self._leases, self._asks, self._revokes = {}, {}, {}
+        self._leases, self._asks, self._compares, self._revokes = {}, {}, {}, {}
         return effects
+
+
+def _offer(peer: Peer, job: Job) -> Iterator[tuple[PeerKey, FromTracker]]:
+    """The job itself, before anything else of it."""
+    if job.id not in peer.jobs:
+        peer.jobs.add(job.id)
+        yield peer.key, JobOffer(job.signed.raw, job.signed.signature)
 
 
 def _batches(tokens: list[LeaseToken]) -> Iterator[tuple[LeaseToken, ...]]:

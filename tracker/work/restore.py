@@ -4,6 +4,7 @@ from tracker.ledger import NOBODY, Account, Book
 from tracker.rows import ExecutionRow, ScoreRow, UnitRow
 from tracker.store.reader import Snapshot
 from tracker.work.desk import Desk
+from tracker.work.findings import inline_limit
 from tracker.work.floor import Patience
 from tracker.work.state import Execution, Job, Peer, Unit
 from tracker.work.table import Doing, Stage
@@ -100,7 +101,7 @@ def _book(snapshot: Snapshot, operator: PeerKey, beacon: Beacon) -> Book:
 def _unit(desk: Desk, row: UnitRow, now: float) -> None:
     job = desk.jobs[JobId(row.job)]
     unit = Unit(job, row.idx, Stage(row.stage), attempts=row.attempts)
-    unit.asked = [PeerKey(row.drawn[at : at + 32]) for at in range(0, len(row.drawn), 32)]
+    unit.asked, unit.shown = _keys(row.drawn), set(_keys(row.shown))
     unit.reopened, unit.confirmed = bool(row.reopened), bool(row.confirmed)
     if unit.stage is Stage.SETTLED:
         unit.result, unit.reason, unit.since = row.result, row.reason, now
@@ -110,6 +111,10 @@ def _unit(desk: Desk, row: UnitRow, now: float) -> None:
     job.units[row.idx] = unit
     if unit.stage is Stage.OPEN:
         job.redo.append(unit.index)
+
+
+def _keys(joined: bytes) -> list[PeerKey]:
+    return [PeerKey(joined[at : at + 32]) for at in range(0, len(joined), 32)]
 
 
 def _execution(desk: Desk, row: ExecutionRow, contents: dict[bytes, bytes]) -> None:
@@ -141,8 +146,8 @@ def _execution(desk: Desk, row: ExecutionRow, contents: dict[bytes, bytes]) -> N
             return
     if execution.doing is Doing.REVEALED:
         result = Result.parse(row.result)
-        inline = tuple(
-            contents[output.ref.v2] for output in result.outputs if output.ref.v2 in contents
-        )
+        inline: tuple[bytes, ...] = ()
+        if result.size <= inline_limit(unit.job.manifest):
+            inline = tuple(contents[output.ref.v2] for output in result.outputs)
         execution.finding = Finding(result, inline)
     peer.live[execution.token] = desk.floor.executions[execution.token] = execution

@@ -11,7 +11,7 @@ from validators.comparators import Agree, Finding, comparator
 from validators.policies import By, Demand
 from validators.reputation import Score, kind_of, trust_of
 from validators.settings import Settings, settings_of
-from workunits.ids import JobId, LeaseToken, PeerKey, UnitId
+from workunits.ids import Digest, JobId, LeaseToken, PeerKey, UnitId
 from workunits.manifest import Manifest, SignedManifest
 from workunits.results import commitment
 from workunits.ringers import Ringers
@@ -184,7 +184,8 @@ class Unit:
     returned a lease on it: others come first. ``asked`` were drawn for it, in order; ``silent``
     committed and then withheld the result. ``reopened`` is whether one did, or a cheat's vote
     beside those that are left was struck: then one vote is not enough. ``confirmed`` is whether a
-    referee agreed, ``since`` when it was settled.
+    referee agreed, ``since`` when it was settled. ``opinions`` say of results, by their digests,
+    whether they are the same; ``shown`` are the peers that were drawn to say so, and their owners.
     """
 
     job: "Job"
@@ -200,6 +201,8 @@ class Unit:
     passed: set[PeerKey] = field(default_factory=set)
     asked: list[PeerKey] = field(default_factory=list)
     silent: list[Execution] = field(default_factory=list)
+    shown: set[PeerKey] = field(default_factory=set)
+    opinions: dict[tuple[Digest, Digest], bool] = field(default_factory=dict)
     reopened: bool = False
     confirmed: bool = False
     since: float = 0.0
@@ -212,8 +215,9 @@ class Unit:
         return UnitId(self.job.id, self.index)
 
     def open_to(self, peer: Peer) -> bool:
-        """Whether ``peer`` may compute it: neither it nor its owner committed to it before."""
-        return self.owners.isdisjoint((peer.key, peer.owner))
+        """Whether ``peer`` may compute it: neither it nor its owner committed to it before, or
+        was shown its results."""
+        return (self.owners | self.shown).isdisjoint((peer.key, peer.owner))
 
     @property
     def platform(self) -> str:
@@ -249,6 +253,7 @@ class Unit:
             self.stage.value,
             self.attempts,
             b"".join(self.asked),
+            b"".join(sorted(self.shown)),
             int(self.reopened),
             int(self.confirmed),
             self.result,
@@ -305,6 +310,11 @@ class Job:
     def is_exact(self) -> bool:
         """Whether equal results are equal bytes, so that commitments alone tell."""
         return self.manifest.comparator.kind is Comparison.EXACT
+
+    @property
+    def is_program(self) -> bool:
+        """Whether only the job's own comparator can tell, which peers run."""
+        return self.manifest.comparator.kind is Comparison.PROGRAM
 
     def batch(self, index: int) -> range:
         """The units that become final with unit ``index``."""

@@ -1,4 +1,4 @@
-"""Every state of an execution and of a unit, and every way from one to the next.
+"""Every state of an execution, a unit and a question, and every way from one to the next.
 
 An execution is one peer's attempt at one unit; its lease is the right to make it. Nothing else in
 the tracker changes these states: a transition that is not in the table raises.
@@ -71,6 +71,27 @@ class Turn(StrEnum):
     CANCEL = "cancel"
 
 
+class Asking(StrEnum):
+    """State of a question: one peer that is to compare two results."""
+
+    DRAWN = "drawn"
+    ASKED = "asked"
+    TOLD = "told"
+    LOST = "lost"
+    SKIPPED = "skipped"
+    REVOKED = "revoked"
+
+
+class Hearing(StrEnum):
+    """What happens to a question."""
+
+    SEND = "send"
+    TELL = "tell"
+    LOSE = "lose"
+    SKIP = "skip"
+    REVOKE = "revoke"
+
+
 EXECUTION: dict[tuple[Doing, Act], Doing] = {
     # the lease's token and peer match, before the deadline
     (Doing.LEASED, Act.COMMIT): Doing.COMMITTED,
@@ -134,6 +155,21 @@ UNIT: dict[tuple[Stage, Turn], Stage] = {
     (Stage.REVEALING, Turn.CANCEL): Stage.CANCELLED,
 }
 
+QUESTION: dict[tuple[Asking, Hearing], Asking] = {
+    # the peer has fewer of them than it may have at once
+    (Asking.DRAWN, Hearing.SEND): Asking.ASKED,
+    # the comparator said that the results are the same, or that they are not
+    (Asking.ASKED, Hearing.TELL): Asking.TOLD,
+    # it failed, or was declined, or did not come in time, or is of other results
+    (Asking.ASKED, Hearing.LOSE): Asking.LOST,
+    # the peer is gone, or has others to answer for too long
+    (Asking.DRAWN, Hearing.SKIP): Asking.SKIPPED,
+    (Asking.ASKED, Hearing.SKIP): Asking.SKIPPED,
+    # the unit is computed once more, or its job was cancelled
+    (Asking.DRAWN, Hearing.REVOKE): Asking.REVOKED,
+    (Asking.ASKED, Hearing.REVOKE): Asking.REVOKED,
+}
+
 HIDDEN = frozenset({Doing.COMMITTED, Doing.ASKED})
 """Committed, and not shown yet."""
 
@@ -158,3 +194,11 @@ def next_stage(state: Stage, turn: Turn) -> Stage:
         return UNIT[state, turn]
     except KeyError:
         raise IllegalTransitionError(f"a unit that is {state} cannot {turn}") from None
+
+
+def next_asking(state: Asking, hearing: Hearing) -> Asking:
+    """The state of a question after ``hearing``."""
+    try:
+        return QUESTION[state, hearing]
+    except KeyError:
+        raise IllegalTransitionError(f"a question that is {state} cannot {hearing}") from None

@@ -32,7 +32,7 @@ def job(job_id: JobId, *, state: str = "active", created: float = 1.0) -> JobRow
 
 
 def unit(index: int, stage: str = "open", job_id: JobId = ONE) -> UnitRow:
-    return UnitRow(job_id, index, stage, 1, b"", 0, 0, b"", "")
+    return UnitRow(job_id, index, stage, 1, b"", b"", 0, 0, b"", "")
 
 
 def execution(token: int, index: int, doing: str, commitment: bytes = b"c") -> ExecutionRow:

@@ -13,17 +13,28 @@ from hypothesis.stateful import (
     rule,
 )
 
-from tests.tracker.work.world import PATIENCE, SECRET, SUBMITTER, Actor, World, manifest
+from tests.tracker.work.world import (
+    PATIENCE,
+    PROGRAM,
+    SECRET,
+    SUBMITTER,
+    Actor,
+    World,
+    manifest,
+    same_number,
+)
 from tracker.rows import ExecutionRow, JobRow, UnitRow
 from tracker.work.state import Job, JobState
 from tracker.work.table import EXECUTION, HIDDEN, UNIT, Doing, Stage
 from workunits.canonical import decode
 from workunits.entries import escrow_account
 from workunits.errors import RefusedError
+from workunits.ids import LeaseToken
 from workunits.verification import Comparator, Comparison, Policy
-from workunits.wire.work import Commits
+from workunits.wire.compare import Compare, Opinion, Pair
+from workunits.wire.work import Commits, parse_from_tracker
 
-COMPARATORS = (Comparator(), Comparator(Comparison.NUMERIC, 1e-6, 0.0))
+COMPARATORS = (Comparator(), Comparator(Comparison.NUMERIC, 1e-6, 0.0), PROGRAM)
 KINDS = ("honest", "honest", "honest", "liar", "copycat", "silent")
 ENDED = {state.value for state in Doing if not any(one is state for one, _ in EXECUTION)}
 OVER = {stage.value for stage in Stage if not any(one is stage for one, _ in UNIT)}
@@ -108,7 +119,30 @@ class Swarm(RuleBasedStateMachine):
             honest = next(each for each, of in self.kinds.items() if of == "honest")
             actor.commit(tokens=tokens, sealer=honest.key)
         else:
-            actor.commit("wrong" if kind == "liar" else "right", tokens=tokens)
+            programs = [each for each in tokens if self.is_program(actor, each)]
+            others = [each for each in tokens if each not in programs]
+            actor.commit("wrong" if kind == "liar" else "right", tokens=others)
+            same = "1.0" if actor.key[0] % 2 else "1.00"
+            actor.commit("9.0" if kind == "liar" else same, tokens=programs)
+
+    def is_program(self, actor: Actor, token: LeaseToken) -> bool:
+        return self.world.submitted[actor.leases[token].job].is_program
+
+    @rule(at=actors)
+    def opine(self, at: int) -> None:
+        """An actor says which results are the same; a liar says the contrary."""
+        actor = self.pick(at)
+        if actor.connected and self.kinds[actor] != "silent":
+            self.judge(actor)
+
+    def judge(self, actor: Actor) -> None:
+        contrary = {Opinion.SAME: Opinion.DIFFERENT, Opinion.DIFFERENT: Opinion.SAME}
+
+        def judge(pair: Pair) -> Opinion:
+            said = same_number(pair)
+            return contrary[said] if self.kinds[actor] == "liar" else said
+
+        actor.opine(judge)
 
     @rule(at=actors)
     def reveal(self, at: int) -> None:
@@ -229,10 +263,24 @@ class Swarm(RuleBasedStateMachine):
 
     @invariant()
     def no_result_is_ever_sent(self) -> None:
-        """The tracker never shows a peer another's result."""
+        """The tracker never shows a peer another's result, but to those who compare."""
         for frame in self.world.frames[self.seen :]:
-            assert SECRET not in frame
+            assert SECRET not in frame or isinstance(parse_from_tracker(frame), Compare)
         self.seen = len(self.world.frames)
+
+    @invariant()
+    def every_comparison_is_with_somebody(self) -> None:
+        """What is not known waits for a peer that is there, or for anybody to come."""
+        comparing = self.world.desk._court.comparing
+        for unit, disputes in comparing._disputes.items():
+            assert unit.stage is Stage.REVEALING
+            assert disputes
+            for dispute in disputes.values():
+                assert (dispute in comparing._waiting) == (dispute.question is None)
+                if question := dispute.question:
+                    tray = comparing._trays[question.peer]
+                    assert question.peer.connected
+                    assert question.token in tray.asked or question in tray.drawn
 
     def teardown(self) -> None:
         """With honest peers and time enough every job ends, and the money is where it belongs."""
@@ -240,15 +288,19 @@ class Swarm(RuleBasedStateMachine):
         helpers = [world.actor(f"helper{at}", validator=at > 1) for at in range(4)]
         for helper in helpers:
             self.kinds[helper] = "honest"
-        for _ in range(60):
+        for count in range(60):
             if not world.desk.jobs:
                 break
+            if count % 10 == 9:  # all that are there voted, or compared
+                self.kinds[world.actor(f"late{count}")] = "honest"
             world.tick(PATIENCE.reveal + 1)
             for actor in [each for each in self.kinds if each.connected]:
                 self.work(actor)
             for actor in [each for each in self.kinds if each.connected]:
                 if self.kinds[actor] != "silent":
                     actor.reveal()
+            for actor in [each for each in self.kinds if each.connected]:
+                self.judge(actor)
         assert not world.desk.jobs
         self.books_balance()
         self.nobody_is_paid_twice()
@@ -268,6 +320,8 @@ def check_unit(world: World, job: Job, index: int) -> None:
     owners = [each.owner for each in world.executions(job, index) if each.commitment]
     assert len(owners) == len(set(owners)), "two peers of one owner checked each other"
     assert all(each.doing is not Doing.LEASED for each in unit.committed)
+    assert unit.shown.isdisjoint(each.peer.key for each in live)
+    assert unit.shown.isdisjoint(each.peer.owner for each in live)
     match unit.stage:
         case Stage.OPEN:
             assert not live
@@ -277,7 +331,8 @@ def check_unit(world: World, job: Job, index: int) -> None:
             assert unit.leased or unit.drawn or index in job.waiting
         case Stage.REVEALING:
             assert not unit.leased
-            assert any(each.doing is Doing.ASKED for each in unit.committed)
+            shown = all(each.doing is Doing.REVEALED for each in unit.committed)
+            assert shown == world.desk._court.comparing.is_open(unit)
         case _:
             raise AssertionError(f"{unit.stage} is over, and still on the desk")
 
@@ -291,7 +346,7 @@ def picture(world: World) -> dict[str, object]:
             sorted(job.redo),
             {
                 unit.index: (
-                    *(unit.stage, unit.attempts, frozenset(unit.owners)),
+                    *(unit.stage, unit.attempts, frozenset(unit.owners), frozenset(unit.shown)),
                     [each.token for each in unit.leased],
                     [(each.token, each.doing, each.commitment) for each in unit.committed],
                     [each.finding and each.finding.contents for each in unit.committed],

@@ -26,8 +26,9 @@ from workunits.results import Ending, Result, commitment, seal
 from workunits.ringers import Ringers
 from workunits.signing import Identity
 from workunits.statements import Cancel, Grant, Statement
-from workunits.verification import Comparator, Demands, Policy
+from workunits.verification import Comparator, Comparison, Demands, Policy
 from workunits.wire import work
+from workunits.wire.compare import Compare, Compared, Opinion, Pair
 from workunits.wire.handshake import Offerings, Vouch
 from workunits.wire.work import (
     MAX_BATCH,
@@ -50,6 +51,7 @@ SUBMITTER = Identity.from_seed(b"s" * 32)
 SECRET = b"secret"
 """Every output starts with this, so that a frame which shows one is found."""
 
+PROGRAM = Comparator(Comparison.PROGRAM, command=("same", "{a}", "{b}"))
 WALL = 10
 PATIENCE = Patience(away=30.0, reveal=60.0, draw=300.0, lease=60.0)
 
@@ -105,6 +107,15 @@ def identity_of(name: str) -> Identity:
     return Identity.from_seed(sha256(name.encode()).digest())
 
 
+def same_number(pair: Pair) -> Opinion:
+    """A comparator of a submitter's own: within 1, and failing where there is no number."""
+    try:
+        a, b = (float(shown.contents[0].split()[1]) for shown in (pair.a, pair.b))
+    except ValueError:
+        return Opinion.FAILED
+    return Opinion.SAME if abs(a - b) <= 1 else Opinion.DIFFERENT
+
+
 def granted(account: PeerKey, amount: int, nonce: int = 0) -> Statement:
     """The operator's word that ``account`` gets credits."""
     return Statement.sign(OPERATOR, Grant(account, amount), time=0, nonce=nonce.to_bytes(16))
@@ -127,6 +138,7 @@ class Actor:
     revealed: set[LeaseToken] = field(default_factory=set)
     revoked: dict[LeaseToken, str] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
+    pairs: dict[LeaseToken, tuple[JobId, Pair]] = field(default_factory=dict)
     jobs: list[JobOffer] = field(default_factory=list)
     seconds: int = 0
 
@@ -148,7 +160,7 @@ class Actor:
         hidden = {each.token for each in peer.live.values() if each.doing in HIDDEN}
         self.leases = {each.token: each.unit.id for each in held}
         self.acked &= hidden
-        self.asked = []
+        self.asked, self.pairs = [], {}
         desk.catch_up(peer, self.world.now)
         self.world.pump()
         if hold:
@@ -207,11 +219,23 @@ class Actor:
         self.world.desk.reveal(self.key, shown, self.world.now)
         self.world.pump()
 
+    def opine(self, judge: Callable[[Pair], Opinion]) -> list[Opinion]:
+        """Answer every comparison that was asked for, as ``judge`` says; returns the opinions."""
+        pairs, self.pairs = self.pairs, {}
+        said = []
+        for job, pair in pairs.values():
+            said.append(judge(pair))
+            batch = Compared.sign(self.identity, job, [pair.judged(said[-1])])
+            self.world.desk.compared(self.key, batch, self.world.now)
+            self.world.pump()
+        return said
+
     def release(self, tokens: Iterable[LeaseToken] | None = None) -> None:
         """Give leases back."""
         given = list(self.leases if tokens is None else tokens)
         for token in given:
             self.leases.pop(token, None)
+            self.pairs.pop(token, None)
         self.world.desk.release(self.key, given, self.world.now)
         self.world.pump()
 
@@ -239,7 +263,18 @@ class Actor:
                 for token in message.tokens:
                     self.leases.pop(token, None)
                     self.revoked[token] = message.reason
+                    self.pairs.pop(token, None)
                 self.asked = [token for token in self.asked if token not in message.tokens]
+            case Compare():
+                self.seconds = message.seconds
+                assert message.job in {job.open().id for job in self.jobs}
+                for pair in message.pairs:
+                    assert pair.token not in self.pairs, "one comparison was asked for twice"
+                    job = self.world.submitted[message.job]
+                    for row in self.world.executions(job, pair.index):
+                        kin = not {self.key, self.owner}.isdisjoint((row.peer, row.owner))
+                        assert not (kin and row.commitment), "asked about its own unit"
+                    self.pairs[pair.token] = message.job, pair
             case Failure():
                 self.failures.append(message)
 
