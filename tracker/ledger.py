@@ -162,7 +162,7 @@ class Book:
         link = self._link()
         packed, signature = batch.packed, batch.signature
         self._enter(entries.Commits((), batch.job, peer, packed, signature, link, void))
-        self.rows.append(BeaconRow(0, self.beacon.used))
+        self._used()
         return link
 
     def draw_link(self, job: JobId) -> bytes:
@@ -227,6 +227,8 @@ class Book:
         if self.restarted:
             self.restarted = False
             self._enter(entries.Restart(()))
+        if not self.beacon.used:
+            self._used()
         signature = vouch.signature if vouch else b""
         self._enter(entries.Join((), peer, owner, signature, offerings))
 
@@ -254,9 +256,6 @@ class Book:
         if self._spare:
             link, self._spare = self._spare, b""
             return link
-        if self.beacon.is_spent:
-            self._enter(entries.Anchor((), self.beacon.show()))
-            self.rows.append(BeaconRow(0, self.beacon.used))
         return self.beacon.show()
 
     def _write_draws(self) -> None:
@@ -265,9 +264,16 @@ class Book:
             return
         if draws.drawn:
             self._enter(entries.Draws((), draws.job, draws.link, tuple(draws.drawn)))
-            self.rows.append(BeaconRow(0, self.beacon.used))
+            self._used()
         else:
             self._spare = draws.link
+
+    def _used(self) -> None:
+        """A link was written down; with the last of a chain the next one is anchored, before
+        anybody commits to what it will decide."""
+        if self.beacon.is_spent:
+            self._enter(entries.Anchor((), self.beacon.show()))
+        self.rows.append(BeaconRow(0, self.beacon.used))
 
     def _enter(self, entry: Entry) -> None:
         if self._draws is not None:

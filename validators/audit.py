@@ -104,6 +104,8 @@ class Audit:
         """Check the next entry. Raises ``AuditError``, which names it; nothing may follow then."""
         try:
             entry: Entry = entries.parse(raw)
+            if self._links == beacon.LINKS and not isinstance(entry, Anchor):
+                raise AuditError("the beacon's chain is used up, and no new one begins")
             wanted = self._readers[entry.t](entry)
             if list(entry.moves) != list(wanted):
                 raise AuditError("other credits are moved than its reason allows")
@@ -188,12 +190,14 @@ class Audit:
     # -- roster -----------------------------------------------------------------------------
 
     def _anchor(self, entry: Anchor) -> Sequence[Move]:
-        if self._links not in (0, beacon.LINKS):
+        if self._link and self._links < beacon.LINKS:
             raise AuditError("a new chain of the beacon begins before the last one was used up")
         self._link, self._links = entry.link, 0
         return ()
 
     def _join(self, entry: Join) -> Sequence[Move]:
+        if not self._link:
+            raise AuditError("a peer joins before the beacon has an anchor")
         if entry.peer in self.record.banned:
             raise AuditError(f"{short(entry.peer)} is banned, and joins")
         brings = entry.offerings

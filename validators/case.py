@@ -278,7 +278,9 @@ class Case:
         own = entry.known or (
             bool(judges) and all(each.owner != self.electorate.operator for each in judges)
         )
-        silent = self._silent(unit, entry) if verified else []
+        if entry.silent and not verified:
+            raise AuditError(f"nobody confirmed the verdict on unit {entry.index}")
+        silent = self._silent(unit, entry)
         for peer in (*(votes[at].peer for at in entry.wrong), *silent):
             self.record.strike(peer, submitter if own else None)
             if own and self.record.struck[peer, submitter] >= STRIKES:

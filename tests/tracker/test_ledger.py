@@ -25,7 +25,8 @@ Step = Callable[[Book], object]
 
 
 def _verdict(book: Book, job: SignedManifest, index: int, peers: list[PeerKey]) -> None:
-    if book.escrowed(job.id) >= PRICE * len(peers):  # a verdict never pays more than is set aside
+    # a verdict never pays more than is set aside
+    if peers and book.escrowed(job.id) >= PRICE * len(peers):
         cast = [(peer, LeaseToken(at), b"result") for at, peer in enumerate(peers)]
         book.verdict(job.id, index, cast, tuple(range(len(peers))), (), dict.fromkeys(peers, PRICE))
 

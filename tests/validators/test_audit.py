@@ -252,6 +252,12 @@ def entry_of(kind: type[_E]) -> _E:
     return next(each for each in map(entries.parse, LEDGER) if isinstance(each, kind))
 
 
+def unpaid_verdict() -> bytes:
+    entry = entries.parse(LEDGER[number_of(Verdict)])
+    assert isinstance(entry, Verdict)
+    return entries.encode(replace(entry, moves=()))
+
+
 def another_drawn() -> bytes:
     draws = entry_of(Draws)
     first, *rest = draws.draws
@@ -293,7 +299,8 @@ def joined_for_another() -> bytes:
         (Refund, refund_to_a_friend, "other credits"),
         (Verdict, lambda: verdict(index=77), "does not exist"),
         (Verdict, lambda: verdict(right=b"\0", wrong=b"\1"), "decides unit"),
-        (Verdict, lambda: verdict(wrong=b"", right=b"\0"), "decides unit"),
+        (Verdict, lambda: verdict(right=b"\0"), "decides unit"),
+        (Verdict, lambda: verdict(wrong=b""), "goes without saying"),
         (Verdict, lambda: verdict(silent=bytes(8)), "nothing shows"),
         (Draws, another_drawn, "was not drawn"),
         (Draws, another_link, "does not follow"),
@@ -302,7 +309,7 @@ def joined_for_another() -> bytes:
         (Known, another_answer, "not the known answers"),
         (Join, joined_for_another, "vouch"),
         (Verdict, lambda: entries.encode(Anchor((), bytes(32))), "before the last one"),
-        (Verdict, lambda: verdict(moves=[]), "other credits"),
+        (Verdict, unpaid_verdict, "other credits"),
         (Verdict, lambda: verdict(job=bytes(32)), "is not open"),
         (Verdict, lambda: verdict(results=[another_result()]), "did not commit"),
     ],

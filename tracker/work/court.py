@@ -286,7 +286,7 @@ class Court:
             paid = {each.peer.key: job.manifest.price for each in unit.payees()}
         floor.book.verdict(
             *(job.id, unit.index, said, verdict.right, verdict.wrong, paid),
-            silent=tuple(each.token for each in silent),
+            silent=tuple(sorted(each.token for each in silent)),
             known=known,
         )
         own = known or (bool(judges) and all(self._is_own(each) for each in judges))

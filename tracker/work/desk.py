@@ -89,7 +89,7 @@ class Desk:
 
         Its owner is who vouched for it, or else the ``network`` that it comes from (24 bytes of a
         hash), or else itself. Where there is a network, a vouch counts only from the operator or
-        from a key that was paid for work: making a key costs nothing.
+        from a key that worked or paid for work: making a key costs nothing.
         """
         floor = self.floor
         if vouch and network and not self._is_known(vouch.owner):
@@ -125,7 +125,8 @@ class Desk:
         return peer
 
     def _is_known(self, owner: PeerKey) -> bool:
-        return owner == self.book.operator or self.book.has_earned(owner)
+        book = self.book
+        return owner == book.operator or book.has_earned(owner) or book.has_spent(owner)
 
     def catch_up(self, peer: Peer, now: float) -> None:
         """The peer was welcomed: ask again for what it owes, and draw for units that wait."""

@@ -101,7 +101,7 @@ class Finality:
             floor.touch(execution)
         unit.turn(Turn.REOPEN)
         unit.committed, unit.result, unit.reason = left, b"", ""
-        unit.reopened, unit.attempts = bool(left), len(left)
+        unit.reopened, unit.attempts = bool(left or unit.silent), len(left)
         del job.settled[unit.index]
         job.units[unit.index] = unit
         job.count(unit.index, 1)

@@ -162,8 +162,8 @@ class Verdict:
             Cast(PeerKey(peer), LeaseToken(token), result)
             for peer, token, result in _CAST.iter_unpack(packed)
         )
-        if any(each.result >= len(results) for each in cast):
-            raise MalformedError("ledger entry: an execution without a result")
+        if {each.result for each in cast} != set(range(len(set(results)))) or not cast:
+            raise MalformedError("ledger entry: every execution has a result, every result one")
         right = tuple(range(len(cast)))
         wrong: tuple[int, ...] = ()
         silent: tuple[LeaseToken, ...] = ()
@@ -177,7 +177,7 @@ class Verdict:
             said = said and bool(wrong)
         if fields.has("silent"):
             silent = read_tokens(fields, "silent", MAX_CAST)
-            said = said and bool(silent)
+            said = said and bool(silent) and list(silent) == sorted(set(silent))
         if fields.has("known"):
             known = said = fields.flag("known") and said
         if not said:
