@@ -23,6 +23,8 @@ import tracker.announce.swarms
 import tracker.api.handlers
 import tracker.blobs
 import tracker.sessions
+import tracker.work.comparing
+import tracker.work.dispute
 import tracker.work.floor
 import tracker.work.leasing
 import tracker.work.state
@@ -212,7 +214,7 @@ _LIMITS: tuple[tuple[str, tuple[tuple[str, Any, str], ...]], ...] = (
         "Results and statements",
         (
             ("Result manifest, bytes", workunits.results, "MAX_RESULT"),
-            ("Inline outputs under `exact`, bytes", workunits.results, "INLINE_LIMIT"),
+            ("Inline outputs under `exact` and `program`, bytes", workunits.results, "INLINE_LIMIT"),
             ("Statement, bytes", workunits.statements, "MAX_STATEMENT"),
             ("Seconds that its time may be off", workunits.statements, "MAX_AGE"),
             ("Credits in one grant", workunits.statements, "MAX_AMOUNT"),
@@ -230,6 +232,13 @@ _LIMITS: tuple[tuple[str, tuple[tuple[str, Any, str], ...]], ...] = (
             ("Seconds between pings", tracker.sessions, "HEARTBEAT_SECONDS"),
             ("Frames that may wait for a peer", tracker.sessions, "MAX_QUEUED"),
             ("Leases in a row from one job", tracker.work.leasing, "TURN"),
+            ("Comparisons asked of a peer at once, for each core", tracker.work.comparing, "ROUNDS"),
+            (
+                "Comparisons that fail before two results count as different",
+                tracker.work.dispute,
+                "MAX_LOST",
+            ),
+            ("Opinions that agree, without a referee", tracker.work.dispute, "VOICES"),
             ("Attempts at a unit, lost ones too", tracker.work.floor, "MAX_ATTEMPTS"),
             ("Units of a job between lease and verdict", tracker.work.state, "MAX_IN_FLIGHT"),
             (
@@ -336,6 +345,10 @@ PARTS: dict[str, tuple[str, Callable[[], str]]] = {
     "units": (
         "docs/design.md",
         lambda: transitions(tracker.work.table.UNIT, "UNIT"),  # type: ignore[arg-type]
+    ),
+    "questions": (
+        "docs/design.md",
+        lambda: transitions(tracker.work.table.QUESTION, "QUESTION"),  # type: ignore[arg-type]
     ),
     "profile": ("docs/sandbox.md", profile),
 }
