@@ -53,6 +53,9 @@ class Book:
     beacon: Beacon = field(default_factory=lambda: Beacon(bytes(LINK_SIZE)))
     accounts: dict[bytes, Account] = field(default_factory=dict)
     tree: Tree = field(default_factory=Tree)
+    committed: int = 0
+    """The number of the last entry with commitments."""
+
     restarted: bool = False
     """Whether the log still has peers on its roster that a tracker before this one left there."""
 
@@ -161,6 +164,7 @@ class Book:
         self._write_draws()
         link = self._link()
         packed, signature = batch.packed, batch.signature
+        self.committed = self.tree.size
         self._enter(entries.Commits((), batch.job, peer, packed, signature, link, void))
         self._used()
         return link

@@ -58,6 +58,7 @@ class ExecutionRow(NamedTuple):
     proven: int
     referee: int
     platform: str
+    entry: int
     result: bytes
 
 

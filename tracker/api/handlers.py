@@ -196,8 +196,9 @@ class Api:
 
     async def ledger(self, request: web.Request) -> web.Response:
         """Ledger entries from number ``after`` on."""
+        size = self.sessions.desk.public(self.sessions.clock())
         rows = await self.reader.entries(int(_number(request, "after", 0)), _limit(request))
-        return _json({"entries": [views.entry_row(row) for row in rows]})
+        return _json({"entries": [views.entry_row(row) for row in rows if row.number < size]})
 
     async def statement(self, request: web.Request) -> web.Response:
         """Carry out a signed statement; said twice, it is done once."""

@@ -11,7 +11,7 @@ from tracker.store.reader import Reader
 from tracker.witnesses import Cosigned, Witnesses
 from workunits.archive import frame, origin
 from workunits.checkpoints import MAX_NOTE, Checkpoint, SignedCheckpoint
-from workunits.errors import MalformedError
+from workunits.errors import MalformedError, RefusedError
 from workunits.merkle import MAX_SIZE
 from workunits.signing import Identity
 
@@ -21,7 +21,11 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Log:
-    """What a witness or an auditor asks for. Nothing is signed that is not on disk."""
+    """What a witness or an auditor asks for.
+
+    Nothing is signed that is not on disk, and nothing shown that could still be copied
+    (``Desk.public``).
+    """
 
     sessions: Sessions
     reader: Reader
@@ -59,13 +63,13 @@ class Log:
 
     async def inclusion(self, request: web.Request) -> web.Response:
         """What shows that entry ``index`` is among the first ``size`` (RFC 9162, 2.1.3)."""
-        index, size = _number(request, "index"), _number(request, "size")
+        index, size = _number(request, "index"), self._size(request, "size")
         proof = self.sessions.desk.book.tree.inclusion(index, size)
         return web.json_response({"proof": [each.hex() for each in proof]})
 
     async def consistency(self, request: web.Request) -> web.Response:
         """What shows that the first ``new`` entries begin with the first ``old``."""
-        old, new = _number(request, "old"), _number(request, "new")
+        old, new = _number(request, "old"), self._size(request, "new")
         proof = self.sessions.desk.book.tree.consistency(old, new)
         return web.json_response({"proof": [each.hex() for each in proof]})
 
@@ -91,13 +95,23 @@ class Log:
             )
         return web.json_response({"witness": new.witness.hex(), "size": size, "time": new.time})
 
+    def _size(self, request: web.Request, key: str) -> int:
+        size = _number(request, key)
+        if size > self.sessions.desk.public(self.sessions.clock()):
+            raise RefusedError(
+                f"the log does not show {size} entries yet",
+                hint="Ask with the size of its checkpoint.",
+            )
+        return size
+
     def _ours(self, cosigned: Cosigned) -> bool:
         tree, checkpoint = self.sessions.desk.book.tree, cosigned.signed.checkpoint
         return checkpoint.size <= tree.size and tree.root(checkpoint.size) == checkpoint.root
 
     async def _signed(self) -> SignedCheckpoint:
-        book, name = self.sessions.desk.book, origin(self.identity.key)
-        checkpoint = Checkpoint(name, book.entries, book.head)
+        desk, name = self.sessions.desk, origin(self.identity.key)
+        size = desk.public(self.sessions.clock())
+        checkpoint = Checkpoint(name, size, desk.book.tree.root(size))
         await self.sessions.durable()
         return SignedCheckpoint(checkpoint).sign(self.identity, name)
 

@@ -7,8 +7,8 @@ from typing import Any, TypeAlias
 from tracker.rows import AccountRow, EntryRow, ExecutionRow, JobRow, UnitRow
 from tracker.work.state import Job, Peer
 from tracker.work.table import Doing, Stage
-from workunits.canonical import Value, decode
-from workunits.entries import MAX_ENTRY, MINT
+from workunits import entries
+from workunits.entries import MINT, Move
 from workunits.ids import JobId, PeerKey
 from workunits.manifest import Manifest
 from workunits.results import Result
@@ -138,14 +138,13 @@ def account_name(account: bytes) -> str:
 
 def entry_row(row: EntryRow) -> Json:
     """A ledger entry, with the bytes that its hash is of."""
-    value = decode(row.entry, limit=MAX_ENTRY, what="ledger entry")
-    assert isinstance(value, dict)
+    entry = entries.parse(row.entry)
     return {
         "number": row.number,
         "leaf": row.leaf.hex(),
         "entry": row.entry.hex(),
-        "type": _text(value[b"t"]),
-        "moves": [_move(move) for move in _items(value[b"moves"])],
+        "type": entry.t,
+        "moves": [_move(move) for move in entry.moves],
     }
 
 
@@ -183,21 +182,9 @@ def _result(raw: bytes) -> Json | None:
     }
 
 
-def _move(move: Value) -> Json:
-    source, target, amount = _items(move)
-    assert isinstance(source, bytes)
-    assert isinstance(target, bytes)
-    return {"from": account_name(source), "to": account_name(target), "amount": amount}
-
-
-def _items(value: Value) -> list[Value]:
-    assert isinstance(value, list)
-    return value
-
-
-def _text(value: Value) -> str:
-    assert isinstance(value, bytes)
-    return value.decode()
+def _move(move: Move) -> Json:
+    source, target = account_name(move.source), account_name(move.target)
+    return {"from": source, "to": target, "amount": move.amount}
 
 
 def empty_account(key: PeerKey) -> AccountRow:

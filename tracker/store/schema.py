@@ -89,6 +89,7 @@ def create_tables(db: Database) -> None:
             "proven": int,
             "referee": int,
             "platform": str,
+            "entry": int,
             "result": bytes,
         },
         pk="token",

@@ -142,17 +142,22 @@ class Comparing:
     def _ask(self, dispute: Dispute, now: float) -> None:
         floor, unit = self._floor, dispute.unit
         token = LeaseToken(floor.next_token)
-        link = hashlib.sha256(_DRAW + floor.book.draw_link(unit.job.id) + b"%d" % token).digest()
-        seat = Seat(unit.id, By.REFEREE, unit.owners | dispute.heard, dispute.asked, "")
-        key = floor.electorate.draw(link, unit.job.manifest, seat)
+        if dispute.question is not None:
+            before = dispute.question.peer
+            dispute.passed |= {before.key, before.owner}
         dispute.question = None
+        link = hashlib.sha256(_DRAW + floor.book.draw_link(unit.job.id) + b"%d" % token).digest()
+        taken = unit.owners | dispute.heard
+        key = None
+        for out in (taken | dispute.passed, taken):
+            seat = Seat(unit.id, By.REFEREE, out, frozenset(), "")
+            key = key or floor.electorate.draw(link, unit.job.manifest, seat)
         if key is None:
             self._waiting[dispute] = None
             return
         self._waiting.pop(dispute, None)
         floor.next_token += 1
         peer = floor.peers[key]
-        dispute.asked.add(key)
         referee = floor.electorate.is_referee(key, unit.job.manifest)
         if not referee:
             unit.shown |= {key, peer.owner}

@@ -183,6 +183,7 @@ class Court:
             self.comparing.drop(unit, now)
             unit.turn(Turn.CANCEL)
             unit.drawn = None
+            self._floor.disclose(unit)
             self._floor.touch(unit)
         self._floor.close_job(job, JobState.CANCELLED, statement)
 

@@ -52,6 +52,11 @@ class Desk:
         """Everything that happened since the last call."""
         return self.floor.take()
 
+    def public(self, now: float) -> int:
+        """How many of the ledger's entries may be shown (``work.concealed``)."""
+        first = self.floor.concealed.first(now)
+        return self.book.entries if first is None else first
+
     def submit(
         self, signed: SignedManifest, now: float, wall: float, ringers: Ringers | None = None
     ) -> Job:

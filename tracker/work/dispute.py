@@ -31,7 +31,7 @@ class Dispute:
     """Two results of ``unit`` that differ, until it is known whether they are the same.
 
     ``said`` are opinions of peers, one of each owner; ``heard`` are these peers and their owners.
-    ``asked`` are all peers that were drawn for it, who come after others.
+    ``passed`` are those that were drawn and brought none, and their owners: others come first.
     """
 
     unit: Unit
@@ -39,7 +39,7 @@ class Dispute:
     other: Finding
     said: list[bool] = field(default_factory=list)
     heard: set[PeerKey] = field(default_factory=set)
-    asked: set[PeerKey] = field(default_factory=set)
+    passed: set[PeerKey] = field(default_factory=set)
     lost: int = 0
     ruling: bool | None = None
     question: "Question | None" = None

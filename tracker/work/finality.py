@@ -29,6 +29,7 @@ class Finality:
         job, floor = unit.job, self._floor
         unit.turn(Turn.SETTLE)
         unit.drawn = None
+        floor.disclose(unit)
         job.waiting.discard(unit.index)
         if job.settings.batch == 1:
             self._finish(unit)

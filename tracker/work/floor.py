@@ -6,6 +6,7 @@ from heapq import heapify, heappop, heappush
 from typing import TypeAlias
 
 from tracker.ledger import Book
+from tracker.work.concealed import Concealed
 from tracker.work.dispute import Question
 from tracker.work.outbox import Effects, Outbox
 from tracker.work.state import Execution, Job, JobState, Peer, Unit
@@ -57,6 +58,7 @@ class Floor:
         self.executions: dict[LeaseToken, Execution] = {}
         self.turns: deque[Job] = deque()
         self.electorate = Electorate(book.operator)
+        self.concealed = Concealed()
         self.epoch = 0.0
         self.quarantine: dict[PeerKey, float] = {}
         self.hungry: dict[Peer, None] = {}
@@ -130,6 +132,8 @@ class Floor:
         """A lease turned into a commitment; ``link`` is the beacon's, and gives its lot."""
         unit, peer = execution.unit, execution.peer
         execution.act(Act.COMMIT)
+        execution.entry = self.book.committed
+        self.conceal(unit, execution.entry, now)
         execution.lot = lot(link, unit.id)
         execution.proven = peer.is_proven(unit.job, self.wall(now))
         execution.referee = self.electorate.is_referee(peer.key, unit.job.manifest)
@@ -141,6 +145,17 @@ class Floor:
         unit.job.executions += 1
         unit.job.version += 1
         self.touch(execution)
+
+    def conceal(self, unit: Unit, entry: int, now: float) -> None:
+        """Do not show a ledger entry before ``unit`` has its verdict."""
+        unit.hidden.append(entry)
+        self.concealed.hide(entry, now)
+
+    def disclose(self, unit: Unit) -> None:
+        """The unit has its verdict, or needs none."""
+        for entry in unit.hidden:
+            self.concealed.show(entry)
+        unit.hidden = []
 
     def drop(self, execution: Execution, act: Act) -> None:
         """An execution ends without deciding anything."""
@@ -165,6 +180,7 @@ class Floor:
         """Forget a unit that has its verdict, and close its job with the last one."""
         job = unit.job
         unit.drawn = None
+        self.disclose(unit)
         job.waiting.discard(unit.index)
         job.units.pop(unit.index, None)
         job.version += 1

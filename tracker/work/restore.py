@@ -68,7 +68,7 @@ def restore(
     for unit_row in snapshot.units:
         _unit(desk, unit_row, now)
     for execution_row in snapshot.executions:
-        _execution(desk, execution_row, snapshot.contents)
+        _execution(desk, execution_row, snapshot.contents, now)
     desk.resume(now)
     return desk
 
@@ -117,7 +117,7 @@ def _keys(joined: bytes) -> list[PeerKey]:
     return [PeerKey(joined[at : at + 32]) for at in range(0, len(joined), 32)]
 
 
-def _execution(desk: Desk, row: ExecutionRow, contents: dict[bytes, bytes]) -> None:
+def _execution(desk: Desk, row: ExecutionRow, contents: dict[bytes, bytes], now: float) -> None:
     job = desk.jobs.get(JobId(row.job))
     unit = job.units.get(row.idx) or job.settled.get(row.idx) if job else None
     if unit is None:
@@ -125,10 +125,12 @@ def _execution(desk: Desk, row: ExecutionRow, contents: dict[bytes, bytes]) -> N
     peer = desk.peers[PeerKey(row.peer)]
     execution = Execution(
         *(LeaseToken(row.token), unit, peer, Doing(row.doing), row.commitment, row.seal),
-        *(row.lot, bool(row.proven), bool(row.referee), row.platform),
+        *(row.lot, bool(row.proven), bool(row.referee), row.platform, row.entry),
     )
     if row.commitment:
         unit.owners |= {peer.key, PeerKey(row.owner)}
+        if unit.stage is not Stage.SETTLED:
+            desk.floor.conceal(unit, row.entry, now)
     match execution.doing:
         case Doing.LEASED:
             unit.leased.append(execution)

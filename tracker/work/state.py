@@ -133,7 +133,8 @@ class Execution:
     """One peer's attempt at one unit, under one lease.
 
     When it was committed: ``lot`` came with it, ``proven`` is whether its peer was past probation,
-    ``referee`` whether it was a referee's, ``platform`` what it ran on.
+    ``referee`` whether it was a referee's, ``platform`` what it ran on, ``entry`` the number of the
+    ledger entry that has it.
     """
 
     token: LeaseToken
@@ -146,6 +147,7 @@ class Execution:
     proven: bool = False
     referee: bool = False
     platform: str = ""
+    entry: int = 0
     finding: Finding | None = None
 
     def act(self, act: Act) -> None:
@@ -170,6 +172,7 @@ class Execution:
             int(self.proven),
             int(self.referee),
             self.platform,
+            self.entry,
             result,
         )
 
@@ -182,7 +185,8 @@ class Unit:
     those of a settled unit are all right. ``owners`` are the keys of the peers that committed to it
     once, and of their owners: none of them may do so again. ``passed`` are peers that lost or
     returned a lease on it: others come first. ``asked`` were drawn for it, in order; ``silent``
-    committed and then withheld the result. ``reopened`` is whether one did, or a cheat's vote
+    committed and then withheld the result. ``hidden`` are ledger entries that are not shown
+    because of it. ``reopened`` is whether one did, or a cheat's vote
     beside those that are left was struck: then one vote is not enough. ``confirmed`` is whether a
     referee agreed, ``since`` when it was settled. ``opinions`` say of results, by their digests,
     whether they are the same; ``shown`` are the peers that were drawn to say so, and their owners.
@@ -201,6 +205,7 @@ class Unit:
     passed: set[PeerKey] = field(default_factory=set)
     asked: list[PeerKey] = field(default_factory=list)
     silent: list[Execution] = field(default_factory=list)
+    hidden: list[int] = field(default_factory=list)
     shown: set[PeerKey] = field(default_factory=set)
     opinions: dict[tuple[Digest, Digest], bool] = field(default_factory=dict)
     reopened: bool = False
@@ -217,7 +222,8 @@ class Unit:
     def open_to(self, peer: Peer) -> bool:
         """Whether ``peer`` may compute it: neither it nor its owner committed to it before, or
         was shown its results."""
-        return (self.owners | self.shown).isdisjoint((peer.key, peer.owner))
+        its = (peer.key, peer.owner)
+        return self.owners.isdisjoint(its) and self.shown.isdisjoint(its)
 
     @property
     def platform(self) -> str:

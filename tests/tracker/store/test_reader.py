@@ -36,7 +36,7 @@ def unit(index: int, stage: str = "open", job_id: JobId = ONE) -> UnitRow:
 
 
 def execution(token: int, index: int, doing: str, commitment: bytes = b"c") -> ExecutionRow:
-    return ExecutionRow(token, ONE, index, b"k", b"o", doing, commitment, b"s", 0, 0, 0, "", b"")
+    return ExecutionRow(token, ONE, index, b"k", b"o", doing, commitment, b"s", 0, 0, 0, "", 0, b"")
 
 
 @asynccontextmanager

@@ -278,6 +278,23 @@ def test_comparators_that_fail_three_times_leave_the_two_different() -> None:
     assert list(job.units[0].opinions.values()) == [False]
 
 
+def test_an_owner_with_many_peers_fails_once_before_others_are_asked() -> None:
+    world = World()
+    crowd: list[Actor] = []
+
+    def come() -> None:
+        crowd.extend(world.actor(f"kin{at}", owner="rich", validator=True) for at in range(20))
+        crowd.extend(world.actor(f"judge{at}", validator=True) for at in range(2))
+
+    job, _ = disputed(world, "1.0", "1.00", come=come)
+    said = []
+    for _ in range(4):
+        for actor in crowd:
+            said += actor.opine(failed if actor.owner != actor.key else same)
+    assert said.count(Opinion.FAILED) <= 1
+    assert job.accepted == 1
+
+
 def test_a_single_referee_is_asked_again_when_its_comparator_failed() -> None:
     world = World()
     job, _ = disputed(world, "1.0", "1.00")
