@@ -314,10 +314,10 @@ def test_the_ledger() -> None:
             "statement": statement("peer", "pay", credits_for("owner", 5)),
         },
         {"t": "restart"},
+        {"t": "anchor", "link": wanted("chain 0 anchor")},
         {"t": "join"} | join("peer"),
         {"t": "join"} | join("owner"),
         {"t": "escrow", "moves": [[peer, escrow, 6 * 1 * 2]], "manifest": envelope},
-        {"t": "anchor", "link": wanted("chain 0 anchor")},
         {"t": "commits"} | batch("peer", 7, 1),
         {
             "t": "draws",
