@@ -1,12 +1,13 @@
 # make demo   the main job from nothing: a swarm on this machine, with a cheat in it
 # make test   every check and every test
 # make bench  the budgets of the design, measured
+# make trust  what cheats get through, simulated: what is missing in docs/trust.json (hours)
 
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test bench lint clean
+.PHONY: demo test bench trust lint clean
 
 demo: $(VENV)/installed
 	@$(BIN)/python -m examples.demo
@@ -21,6 +22,10 @@ lint: $(VENV)/installed-dev
 
 bench: $(VENV)/installed-dev
 	@$(BIN)/python -m bench
+
+trust: $(VENV)/installed-dev
+	@$(BIN)/python -m simulator.study --jobs $$(nproc)
+	@$(BIN)/python -m tests.docs.render
 
 clean:
 	rm -rf $(VENV) .demo build *.egg-info

@@ -50,6 +50,7 @@ import workunits.wire.work
 from sandbox.profile import Owner as ContainerOwner
 from sandbox.profile import Share, container, host_config, seccomp
 from sandbox.runner import Limits
+from simulator import findings, study
 from tests.docs.pages import ROOT, page
 from tests.docs.vectors import manifest, note, vectors
 from validators.settings import BOUNDS, RATES, SETTINGS, Settings
@@ -57,6 +58,7 @@ from workunits.verification import Policy
 
 _PART = re.compile(r"(<!-- rendered ([\w-]+) -->\n).*?(<!-- end \2 -->)", re.DOTALL)
 _WIDTH = 96
+TRUST = ROOT / "docs" / "trust.json"
 
 
 def vector_lines() -> str:
@@ -214,7 +216,11 @@ _LIMITS: tuple[tuple[str, tuple[tuple[str, Any, str], ...]], ...] = (
         "Results and statements",
         (
             ("Result manifest, bytes", workunits.results, "MAX_RESULT"),
-            ("Inline outputs under `exact` and `program`, bytes", workunits.results, "INLINE_LIMIT"),
+            (
+                "Inline outputs under `exact` and `program`, bytes",
+                workunits.results,
+                "INLINE_LIMIT",
+            ),
             ("Statement, bytes", workunits.statements, "MAX_STATEMENT"),
             ("Seconds that its time may be off", workunits.statements, "MAX_AGE"),
             ("Credits in one grant", workunits.statements, "MAX_AMOUNT"),
@@ -232,7 +238,11 @@ _LIMITS: tuple[tuple[str, tuple[tuple[str, Any, str], ...]], ...] = (
             ("Seconds between pings", tracker.sessions, "HEARTBEAT_SECONDS"),
             ("Frames that may wait for a peer", tracker.sessions, "MAX_QUEUED"),
             ("Leases in a row from one job", tracker.work.leasing, "TURN"),
-            ("Comparisons asked of a peer at once, for each core", tracker.work.comparing, "ROUNDS"),
+            (
+                "Comparisons asked of a peer at once, for each core",
+                tracker.work.comparing,
+                "ROUNDS",
+            ),
             (
                 "Comparisons that fail before two results count as different",
                 tracker.work.dispute,
@@ -351,6 +361,16 @@ PARTS: dict[str, tuple[str, Callable[[], str]]] = {
         lambda: transitions(tracker.work.table.QUESTION, "QUESTION"),  # type: ignore[arg-type]
     ),
     "profile": ("docs/sandbox.md", profile),
+    "bars": ("docs/trust.md", lambda: findings.bars(study.read(TRUST))),
+    "counts": ("docs/trust.md", lambda: findings.counts(study.read(TRUST))),
+    "cells-ours": (
+        "docs/trust.md",
+        lambda: findings.cells(study.read(TRUST), (study.ECONOMY, study.STRICT), large=True),
+    ),
+    "cells-others": (
+        "docs/trust.md",
+        lambda: findings.cells(study.read(TRUST), study.SMALL, large=False),
+    ),
 }
 """Name of a part, the page that it is in, and what makes it."""
 
