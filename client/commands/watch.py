@@ -68,8 +68,8 @@ async def follow(call: Invocation, tracker: "TrackerApi", job: JobId) -> None:
             hint=f"See why with `swarm status {short(job)}`.",
         )
     call.note(
-        f"all {plural(view.units, 'unit')} accepted, {plural(view.escrow.paid, 'credit')} paid; "
-        f"get them with `swarm results {short(job)} DIR`"
+        f"all {plural(view.units, 'unit')} accepted, {plural(view.escrow.paid, 'credit')} paid, "
+        f"{view.escrow.returned:,} returned; get them with `swarm results {short(job)} DIR`"
     )
 
 
@@ -119,12 +119,13 @@ class _Lines:
 def summary(view: "JobView") -> str:
     """What the units of a job are doing, in few words."""
     counts = view.counts
-    settled = f"settled ({finality(view)})"
-    parts = [(counts.accepted, "accepted"), (counts.settled, settled)]
+    parts = [(counts.accepted, "accepted"), (counts.settled, "settled")]
     parts += [(counts.computing, "computing"), (counts.revealing, "revealing")]
     parts += [(counts.failed, "failed"), (counts.cancelled, "cancelled")]
     parts += [(view.wrong, "wrong answer" if view.wrong == 1 else "wrong answers")]
     text = ", ".join(f"{count:,} {name}" for count, name in parts if count) or "not begun"
+    if counts.settled:
+        text += f"; {finality(view)}"
     return f"{text}; {view.reason}" if view.active and view.reason else text
 
 

@@ -1,6 +1,8 @@
 """A volunteer that cheats: it runs every unit, then changes the answer. For demo and tests only.
 
-Takes the arguments of ``swarm``: ``python -m examples.demo.liar volunteer --tracker URL``.
+Two of them are a clique: they give the same wrong answer to the same unit, so where one checks the
+other they agree. Takes the arguments of ``swarm``:
+``python -m examples.demo.liar volunteer --tracker URL``.
 """
 
 from pathlib import Path

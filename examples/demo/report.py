@@ -61,32 +61,31 @@ def digits(folder: Path, console: Console) -> bool:
 
 
 def peers(
-    names: dict[str, str],
     units: Iterable[dict[str, Any]],
-    accounts: list[dict[str, Any]],
+    accounts: dict[str, dict[str, Any]],
     moved: dict[str, dict[str, int]],
 ) -> Table:
-    """Who computed what, who was caught, who has what."""
-    right: Counter[str] = Counter()
-    wrong: Counter[str] = Counter()
-    for unit in units:
-        right.update(unit["winners"])
-        wrong.update(unit["losers"])
-    by_key = {account["account"]: account for account in accounts}
+    """Who was paid for what, who was caught, and how files travelled; by name."""
+    paid = Counter(winner for unit in units for winner in unit["winners"])
     table = Table(title="Who computed what, and how files travelled", box=box.SIMPLE_HEAD)
     table.add_column("\nPeer", no_wrap=True)
-    titles = ("\nRight", "\nWrong", "\nCredits", "From\npeers", "From\ntracker", "To\npeers")
-    for column in titles:
-        table.add_column(column, justify="right", no_wrap=True)
     table.add_column("")
-    for key, name in names.items():
-        account = by_key[key]
-        caught = "[red]caught" if account["banned"] or wrong[key] else ""
-        cells = [f"{right[key]:,}", f"{wrong[key]:,}", f"{account['balance']:,}"]
-        ways = moved[name]
-        cells += [format_size(ways[way]) if ways else "" for way in WAYS]
-        table.add_row(name, *cells, caught)
+    counted = ("Units\npaid", "Wrong\nresults", "Results\nwithheld")
+    for column in (*counted, "From\npeers", "From\ntracker", "To\npeers"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for name, account in accounts.items():
+        counts = (paid[account["account"]], account["wrong"], account["withheld"])
+        cells = [f"{count:,}" for count in counts]
+        cells += [format_size(moved[name][way]) if moved[name] else "" for way in WAYS]
+        if moved[name] or any(counts):
+            table.add_row(name, f"[red]{_trouble(account)}", *cells)
     return table
+
+
+def _trouble(account: dict[str, Any]) -> str:
+    if account["strikes"]:
+        return "banned" if account["banned"] else "caught"
+    return "doubted" if account["doubted"] else ""
 
 
 def balances(accounts: list[dict[str, Any]], names: dict[str, str], minted: int) -> Table:

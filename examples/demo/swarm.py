@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 STOPPING = ((signal.SIGTERM, 3.0), (signal.SIGTERM, 20.0), (signal.SIGKILL, 0.0))
 """What a process is told in turn, and the seconds that it gets: a volunteer that is told twice
 does not finish its unit first."""
@@ -107,6 +107,20 @@ class Swarm:
         """Mint credits for ``peer``."""
         data = str(self.folder / "tracker")
         self.run(peer, "tracker", "grant", peer.key, str(amount), "--data", data)
+
+    def make_referee(self, peer: Peer) -> None:
+        """Let the operator vouch for ``peer``, before it starts."""
+        data = str(self.folder / "tracker")
+        vouch = self.run(peer, "tracker", "vouch", peer.key, "--data", data)
+        self.run(peer, "key", "accept", vouch.strip())
+
+    def gather(self, count: int) -> None:
+        """Wait until ``count`` peers are connected."""
+        deadline = time.monotonic() + START_SECONDS
+        while (found := self.get("status")["peers"]["connected"]) < count:
+            if time.monotonic() > deadline:
+                raise DemoError(f"only {found} of {count} peers came in {START_SECONDS:.0f} s")
+            time.sleep(0.1)
 
     def run(self, peer: Peer, *arguments: str) -> str:
         """Run a command as ``peer`` and return what it prints."""
@@ -203,3 +217,4 @@ def stop(*processes: subprocess.Popen[bytes]) -> None:
 
 SWARM = [sys.executable, "-m", "openswarm"]
 LIAR = [sys.executable, "-m", "examples.demo.liar"]
+COPYCAT = [sys.executable, "-m", "examples.demo.copycat"]

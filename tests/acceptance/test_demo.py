@@ -51,7 +51,7 @@ def test_ctrl_c_leaves_no_process_and_no_container(
     assert demo.stdout
     assert containers(docker_engine, folder) == []
     for line in demo.stdout:
-        if "accepted" in line:
+        if "settled" in line:
             break
     assert containers(docker_engine, folder)
     demo.send_signal(signal.SIGINT)

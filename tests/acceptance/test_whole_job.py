@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from examples.demo.swarm import LIAR, Peer, Swarm
+from examples.demo.swarm import COPYCAT, LIAR, Peer, Swarm
 from sandbox.engine import Engine
 from tests.acceptance.conftest import (
     WriteJob,
@@ -46,6 +46,37 @@ def test_a_job_is_computed_checked_and_paid_and_the_cheat_earns_nothing(
     assert_books_balance(swarm)
     swarm.stop_all()
     assert containers(docker_engine, swarm.folder) == []
+
+
+def test_a_clique_and_a_copycat_change_nothing_and_earn_nothing(
+    swarm: Swarm, submitter: Peer, write_job: WriteJob, tmp_path: Path
+) -> None:
+    names = ("referee", "liar-1", "liar-2", "copycat", "honest-1", "honest-2")
+    referee, *liars, copycat, one, two = (swarm.peer(name) for name in names)
+    swarm.make_referee(referee)
+    swarm.volunteer(referee, "--validate")
+    swarm.volunteer(copycat, "--validate", program=COPYCAT)
+    for liar in liars:
+        swarm.volunteer(liar, program=LIAR)
+    for peer in (one, two):
+        swarm.volunteer(peer)
+    swarm.gather(6)
+    roles = {peer["key"]: peer["role"] for peer in swarm.get("peers")["peers"]}
+    assert roles[referee.key] == "referee"
+    job_file = write_job(SQUARE, "n = { range = [0, 60] }", arguments="{n}", policy="economy")
+    job = publish(swarm, submitter, job_file)
+    results = tmp_path / "results"
+    view = finish(swarm, submitter, job)
+    assert view["counts"]["accepted"] == 60
+    assert view["escrow"]["paid"] + view["escrow"]["returned"] == 120
+    swarm.run(submitter, "results", job, str(results))
+    answers = [(results / str(n) / "out.txt").read_text() for n in range(60)]
+    assert answers == [str(n * n) for n in range(60)]
+    accounts = [swarm.get(f"accounts/{peer.key}") for peer in (*liars, copycat)]
+    assert [account["earned"] for account in accounts] == [0, 0, 0]
+    assert all(account["strikes"] for account in accounts[:2])
+    assert accounts[2]["right"] == 0
+    assert_books_balance(swarm)
 
 
 def test_inputs_and_outputs_too_large_for_the_tracker_travel_between_peers(

@@ -128,4 +128,4 @@ def test_settled_units_are_done_and_said_not_to_be_final(
 ) -> None:
     shown = view(policy, settings, settled=12, computing=2)
     assert shown.counts.done == 12
-    assert summary(shown) == f"12 settled ({when}), 2 computing"
+    assert summary(shown) == f"12 settled, 2 computing; {when}"
