@@ -69,12 +69,12 @@ def peers(
     paid = Counter(winner for unit in units for winner in unit["winners"])
     table = Table(title="Who computed what, and how files travelled", box=box.SIMPLE_HEAD)
     table.add_column("\nPeer", no_wrap=True)
-    table.add_column("")
-    counted = ("Units\npaid", "Wrong\nresults", "Results\nwithheld")
-    for column in (*counted, "From\npeers", "From\ntracker", "To\npeers"):
+    table.add_column("", no_wrap=True)
+    titles = ("Units\npaid", "Wrong\nresults", "From\npeers", "From\ntracker", "To\npeers")
+    for column in titles:
         table.add_column(column, justify="right", no_wrap=True)
     for name, account in accounts.items():
-        counts = (paid[account["account"]], account["wrong"], account["withheld"])
+        counts = (paid[account["account"]], account["wrong"])
         cells = [f"{count:,}" for count in counts]
         cells += [format_size(moved[name][way]) if moved[name] else "" for way in WAYS]
         if moved[name] or any(counts):
