@@ -143,16 +143,17 @@ def _bar(console: Any) -> Any:
         MofNCompleteColumn,
         Progress,
         TextColumn,
-        TimeElapsedColumn,
         TimeRemainingColumn,
     )
+    from rich.table import Column
 
+    words = Column(ratio=1, no_wrap=False)
     return Progress(
         TextColumn("{task.description}", markup=False),
-        BarColumn(),
+        BarColumn(bar_width=16),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[counts]}", markup=False),
-        TimeElapsedColumn(),
+        TextColumn("{task.fields[counts]}", markup=False, table_column=words),
         TimeRemainingColumn(),
         console=console,
+        expand=True,
     )
