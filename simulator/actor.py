@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from simulator.attackers import Behaviour, Deed
 from simulator.crew import Member
 from workunits.ids import LeaseToken, PeerKey
+from workunits.signing import Identity
 from workunits.wire.work import Commit
 
 
@@ -17,6 +18,9 @@ class Actor:
     life: int
     key: PeerKey
     behaviour: Behaviour
+    identity: Identity | None = None
+    """What it signs with, where a run has signatures."""
+
     session: int = 0
     queue: deque[tuple[LeaseToken, int]] = field(default_factory=deque)
     busy: LeaseToken | None = None

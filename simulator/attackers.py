@@ -199,6 +199,10 @@ class Inflator(Honest):
         return _REPEAT
 
 
+LYING = "lying-tracker"
+"""The attack whose saboteurs are the operator's friends: see ``simulator.liar``."""
+
+
 @dataclass(frozen=True, slots=True)
 class Attack:
     """How the attackers of a run are made; ``sabotages`` says whether s matters to them."""
@@ -221,4 +225,5 @@ ATTACKS = {
     "lazy-validator": Attack(LazyValidator),
     "withholder": Attack(Withholder),
     "inflator": Attack(lambda _: Inflator()),
+    LYING: Attack(Saboteur, sabotages=True),
 }

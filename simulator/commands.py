@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from simulator import grid
-from simulator.attackers import ATTACKS
+from simulator.attackers import ATTACKS, LYING
+from simulator.liar import MAX_UNITS
 from simulator.scene import Scene
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ Examples:
     default=10_000,
     show_default=True,
     metavar="N",
-    help="Units of each run.",
+    help=f"Units of each run; of those with {LYING} at most {MAX_UNITS}.",
 )
 @click.option(
     "--peers",
@@ -91,6 +92,14 @@ Examples:
     show_default=True,
     metavar="N",
     help="Units that a sleeper does honestly before it begins.",
+)
+@click.option(
+    "--lies",
+    type=click.IntRange(1, 1_000_000),
+    default=1000,
+    show_default=True,
+    metavar="N",
+    help=f"Lies about the ledger in each run with {LYING}.",
 )
 @click.option(
     "--seeds",
@@ -127,6 +136,7 @@ def simulate(
     peers: int,
     referees: int,
     nap: int,
+    lies: int,
     seeds: int,
     jobs: int,
     plot_file: Path | None,
@@ -141,14 +151,19 @@ def simulate(
     Columns: f, the share of the peers that attack; s, the share of its units that an attacker
     falsifies; wrong results of those accepted; executions for each unit; units without a result;
     honest peers banned; credit not earned, of that paid; keys used; copied commitments accepted,
-    of those tried; virtual seconds until the last verdict.
+    of those tried; lies about the ledger that an auditor found, of those told; virtual seconds
+    until the last verdict.
+
+    With lying-tracker the attackers are saboteurs and the operator their friend. The ledger of the
+    run is written with real signatures, then falsified; kinds of lies that were not all found are
+    named below the table.
     """
-    basis = Scene(policy="", attack="none", units=units, peers=peers, referees=referees, nap=nap)
+    basis = Scene(*("", "none"), units=units, peers=peers, referees=referees, nap=nap, lies=lies)
     scenes = grid.cells(
         basis, policies or grid.POLICIES, attacks or _DEFAULT_ATTACKS, attackers, sabotages
     )
     gc.set_threshold(*grid.COLLECT)
-    rows = _run(scenes, seeds, jobs, units)
+    rows = _run(scenes, seeds, jobs)
     if plot_file is not None:
         from simulator.plot import plot
 
@@ -156,7 +171,7 @@ def simulate(
     _show(rows, as_json=as_json)
 
 
-def _run(scenes: list[Scene], seeds: int, jobs: int, units: int) -> "list[Row]":
+def _run(scenes: list[Scene], seeds: int, jobs: int) -> "list[Row]":
     from rich.console import Console
     from rich.progress import Progress, TimeRemainingColumn
 
@@ -168,7 +183,7 @@ def _run(scenes: list[Scene], seeds: int, jobs: int, units: int) -> "list[Row]":
         transient=True,
         disable=not console.is_terminal,
     ) as progress:
-        task = progress.add_task("simulating", total=len(scenes) * seeds * units)
+        task = progress.add_task("simulating", total=seeds * sum(each.units for each in scenes))
 
         def tell(done: int) -> None:
             progress.update(task, completed=done)

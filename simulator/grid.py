@@ -7,8 +7,8 @@ from dataclasses import replace
 from itertools import islice, product
 from multiprocessing import get_context
 
-from simulator import baselines
-from simulator.attackers import ATTACKS
+from simulator import baselines, liar
+from simulator.attackers import ATTACKS, LYING
 from simulator.scene import Scene, Tally
 from simulator.table import Row, summary
 from simulator.world import World
@@ -26,6 +26,8 @@ def simulate(scene: Scene, tell: Tell = lambda _: None) -> Tally:
     """Run one scene; ``tell`` hears how many units have a verdict, now and then."""
     if scene.policy in baselines.BASELINES:
         return baselines.run(scene)
+    if scene.attack == LYING:
+        return liar.run(scene, tell)
     return World(scene, tell).run()
 
 
@@ -36,10 +38,13 @@ def cells(
     attackers: Sequence[float],
     sabotages: Sequence[float],
 ) -> list[Scene]:
-    """One scene for each cell. A rate that does not matter to an attack makes no cells."""
+    """One scene for each cell. A rate that does not matter to an attack makes no cells, nor does a
+    lying tracker whose policy has no ledger; its runs are small."""
     return [
-        replace(basis, policy=policy, attack=attack, attackers=f, sabotage=s)
+        replace(basis, policy=policy, attack=attack, attackers=f, sabotage=s, units=units)
         for policy, attack in product(policies, attacks)
+        if attack != LYING or policy not in baselines.BASELINES
+        for units in (min(basis.units, liar.MAX_UNITS) if attack == LYING else basis.units,)
         for f in (attackers if attack != "none" else (0.0,))
         for s in (sabotages if ATTACKS[attack].sabotages else (0.0,))
     ]

@@ -41,6 +41,12 @@ class Scene:
     logged: bool = False
     """Write the ledger too; without it a run is a quarter faster."""
 
+    signed: bool = False
+    """Peers have real keys and sign what they commit to, and entries are kept for an auditor."""
+
+    lies: int = 1000
+    """Lies that a lying tracker tells about its ledger."""
+
     def __post_init__(self) -> None:
         if not (0 <= self.attackers < 1 and 0 <= self.sabotage <= 1):
             raise ValueError("shares are between 0 and 1")
@@ -90,3 +96,6 @@ class Tally:
     head: str
     """The ledger's head, which follows from everything and its order; of an empty one unless it is
     written."""
+
+    lies: tuple[tuple[str, int, int], ...] = ()
+    """For each kind of lie how many were told and how many found, where the tracker lies."""

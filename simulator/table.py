@@ -36,6 +36,11 @@ class Row:
     identities: int
     copies: int
     copies_accepted: int
+    lies: int
+    """Lies that a lying tracker told about its ledger."""
+
+    lies_found: int
+    lies_by_kind: dict[str, dict[str, int]]
     makespan: float
     """Virtual seconds, the mean of the seeds."""
 
@@ -47,6 +52,11 @@ def summary(scene: Scene, tallies: list[Tally], *, sabotages: bool) -> Row:
         return sum(getattr(each, name) for each in tallies)
 
     accepted, paid = total("accepted"), total("paid")
+    lies: dict[str, dict[str, int]] = {}
+    for kind, told, found in (each for tally in tallies for each in tally.lies):
+        count = lies.setdefault(kind, {"told": 0, "found": 0})
+        count["told"] += told
+        count["found"] += found
     return Row(
         policy=scene.policy,
         attack=scene.attack,
@@ -63,6 +73,9 @@ def summary(scene: Scene, tallies: list[Tally], *, sabotages: bool) -> Row:
         identities=total("identities"),
         copies=total("copies"),
         copies_accepted=total("copies_accepted"),
+        lies=sum(count["told"] for count in lies.values()),
+        lies_found=sum(count["found"] for count in lies.values()),
+        lies_by_kind=lies,
         makespan=sum(each.makespan for each in tallies) / len(tallies),
     )
 
@@ -90,6 +103,7 @@ def to_table(rows: Sequence[Row]) -> "Table":
         "unearned",
         "keys",
         "copies",
+        "lies",
         "makespan",
     )
     for name in numbers:
@@ -111,9 +125,23 @@ def to_table(rows: Sequence[Row]) -> "Table":
             share(row.unearned),
             f"{row.identities:,}",
             f"{row.copies_accepted:,}/{row.copies:,}" if row.copies else "-",
+            f"{row.lies_found:,}/{row.lies:,}" if row.lies else "-",
             f"{row.makespan:,.0f} s",
         )
+    if missed := [text for row in rows if (text := _missed(row))]:
+        table.caption = "\n".join(missed)
+        table.caption_justify = "left"
     return table
+
+
+def _missed(row: Row) -> str:
+    """The kinds of lies that were not all found."""
+    kinds = ", ".join(
+        f"{kind} {count['found']:,}/{count['told']:,}"
+        for kind, count in row.lies_by_kind.items()
+        if count["found"] < count["told"]
+    )
+    return f"Lies told under {row.policy} and not all found: {kinds}." if kinds else ""
 
 
 def share(value: float) -> str:

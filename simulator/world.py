@@ -1,7 +1,8 @@
 """The simulated world: the tracker's own desk, peers that are played, a clock that jumps.
 
 Everything that decides is real: lease table, policy, draw, book. Peers, time and chance are not.
-There are no sockets and no signatures; the session layer checks those before the desk sees them.
+There are no sockets, and unless an auditor is to check them no signatures: the session layer
+checks those before the desk sees them.
 """
 
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from simulator.crew import Member, behaviour, crew, patience, referees
 from simulator.scene import Scene, Tally
 from tracker.ledger import Book
 from tracker.network import SIZE as NETWORK_SIZE
-from tracker.rows import ExecutionRow, UnitRow
+from tracker.rows import EntryRow, ExecutionRow, UnitRow
 from tracker.work.desk import Desk
 from tracker.work.floor import Patience
 from tracker.work.sanctions import BannedError
@@ -89,6 +90,7 @@ class World:
         self.desk = Desk(book(OPERATOR.key, Beacon(secret)), waits)
         self.actors: dict[PeerKey, Actor] = {}
         self.claims: dict[LeaseToken, Claim] = {}
+        self.log: list[bytes] = []
         self.job = self._submit()
         self._tell = tell
         self._answers = Answers(self.job.id)
@@ -148,8 +150,10 @@ class World:
 
     def _join(self, member: Member, life: int) -> None:
         name = f"peer {self.scene.seed} {member.number} {life}"
-        key = PeerKey(sha256(name.encode()).digest())
-        actor = Actor(member, life, key, behaviour(self.scene, member, life))
+        seed = sha256(name.encode()).digest()
+        identity = Identity.from_seed(seed) if self.scene.signed else None
+        key = identity.key if identity else PeerKey(seed)
+        actor = Actor(member, life, key, behaviour(self.scene, member, life), identity)
         self.actors[key] = actor
         validator = member.validator or actor.behaviour.validator
         offerings = Offerings(validator, 1, _MEMORY, (_IMAGE,), "simulated")
@@ -202,8 +206,8 @@ class World:
             self._leaks.setdefault(claim.index, claim)
             self._latest = claim
         self._executions += 1
-        commit, desk, job = claim.commit, self.desk, self.job.id
-        desk.commit(actor.key, Commits.unsigned(job, [commit]), self.now)
+        commit, desk = claim.commit, self.desk
+        desk.commit(actor.key, self._batch(actor, commit), self.now)
         if claim.deed.recants:
             self._hear()
             if token not in self._asked:
@@ -213,8 +217,13 @@ class World:
                 self._claim(actor, at, each.index, each.deed).commit
                 for at, each in self._of_others(actor)
             ]
-            desk.commit(actor.key, Commits.unsigned(job, [commit, commit, *stolen]), self.now)
+            desk.commit(actor.key, self._batch(actor, commit, commit, *stolen), self.now)
         self._begin(actor)
+
+    def _batch(self, actor: Actor, *commits: Commit) -> Commits:
+        if actor.identity:
+            return Commits.sign(actor.identity, self.job.id, commits)
+        return Commits.unsigned(self.job.id, commits)
 
     def _of_others(self, actor: Actor) -> list[tuple[LeaseToken, Claim]]:
         """A live claim of somebody else, if there is one."""
@@ -260,6 +269,8 @@ class World:
                     self._execution(LeaseToken(row.token), row.doing)
             elif isinstance(row, UnitRow):
                 self._unit(row)
+            elif isinstance(row, EntryRow) and self.scene.signed:
+                self.log.append(row.entry)
         for key, message in effects.sends:
             self._message(self.actors[key], message)
 
