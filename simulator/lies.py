@@ -374,6 +374,7 @@ RULES = {
     "minted without a grant": Kind(_working, _minted),
     "one grant minted twice": Kind(_working, _minted_again),
     "transfer without a word": Kind(_working, _transferred),
+    "wrong vote left out": Kind(_disputed, _unpunished),
     "refund to a friend": Kind(_while_open, _refunded),
     "cancelled by a friend": Kind(_while_open, _cancelled),
 }
@@ -381,7 +382,6 @@ RULES = {
 
 WORD = {
     "right vote left out": Kind(_several, _unheard),
-    "wrong vote left out": Kind(_disputed, _unpunished),
     "unit given up": Kind(_first_verdicts, _given_up),
     "commitment voided": Kind(_heeded, _voided),
     "rival set back": Kind(_working, _set_back),

@@ -12,7 +12,7 @@ from workunits import entries
 from workunits.beacon import LINK_SIZE, Beacon
 from workunits.entries import MINT, Cast, Draw, Entry, Move, escrow_account
 from workunits.errors import RefusedError
-from workunits.ids import JobId, LeaseToken, PeerKey, short
+from workunits.ids import NOBODY, JobId, LeaseToken, PeerKey, short
 from workunits.ledger.credit import runs
 from workunits.ledger.work import MAX_DRAWS
 from workunits.manifest import SignedManifest
@@ -20,8 +20,6 @@ from workunits.merkle import Tree, leaf_hash
 from workunits.statements import Statement
 from workunits.wire.handshake import Offerings, Vouch
 from workunits.wire.work import Commits
-
-NOBODY = PeerKey(bytes(32))
 
 
 @dataclass(slots=True)

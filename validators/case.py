@@ -13,7 +13,7 @@ from validators.settings import Settings, settings_of
 from workunits import entries
 from workunits.entries import Commits, Draws, Final, Move, Verdict
 from workunits.errors import AuditError
-from workunits.ids import Digest, JobId, LeaseToken, PeerKey, UnitId, short
+from workunits.ids import NOBODY, Digest, JobId, LeaseToken, PeerKey, UnitId, short
 from workunits.manifest import Manifest
 from workunits.results import Result, commitment, seal
 from workunits.ringers import Ringers
@@ -113,7 +113,7 @@ class Case:
             unit.taken |= {peer, member.owner}
 
     def draws(self, entry: Draws) -> None:
-        """Peers were drawn: draw again."""
+        """Peers were drawn: draw again. Only a referee's draw may find nobody."""
         for index, referee, peer in entry.draws:
             unit = self._unit(index)
             platforms = {""}
@@ -122,7 +122,8 @@ class Case:
             by = By.REFEREE if referee else By.PEER
             for platform in platforms:
                 seat = Seat(UnitId(self.id, index), by, unit.taken, unit.asked, platform)
-                if self.electorate.draw(entry.link, self.manifest, seat) == peer:
+                drawn = self.electorate.draw(entry.link, self.manifest, seat)
+                if (drawn or NOBODY) == peer and (drawn or referee):
                     break
             else:
                 raise AuditError(f"{short(peer)} was not drawn for unit {index}")
@@ -243,7 +244,13 @@ class Case:
     def _demand(self, unit: Unit, votes: Sequence[Vote]) -> Demand:
         first = votes[0]
         proven = first.proven and self._is_proven(first.peer)
-        return policies.demand(self.settings, first.lot, proven=proven, reopened=unit.reopened)
+        return policies.demand(
+            self.settings,
+            first.lot,
+            proven=proven,
+            reopened=unit.reopened,
+            lapsed=NOBODY in unit.asked,
+        )
 
     def _decide(self, unit: Unit, entry: Verdict, votes: Sequence[Vote]) -> None:
         results = [each.result for each in entry.cast]
@@ -281,6 +288,8 @@ class Case:
         if entry.silent and not verified:
             raise AuditError(f"nobody confirmed the verdict on unit {entry.index}")
         silent = self._silent(unit, entry)
+        if verified and self.is_exact and entry.right:
+            self._nobody_left_out(unit, entry)
         for peer in (*(votes[at].peer for at in entry.wrong), *silent):
             self.record.strike(peer, submitter if own else None)
             if own and self.record.struck[peer, submitter] >= STRIKES:
@@ -290,6 +299,14 @@ class Case:
             del unit.votes[token]
         unit.right, unit.confirmed = tokens, entry.known or bool(judges)
         return [*(votes[at].peer for at in entry.wrong), *silent], own
+
+    def _nobody_left_out(self, unit: Unit, entry: Verdict) -> None:
+        said = {each.token for each in entry.cast} | set(entry.silent)
+        right = unit.votes[entry.cast[entry.right[0]].token].commitment
+        for token, vote in unit.votes.items():
+            wrong = token not in said and vote.commitment != right
+            if wrong and vote.peer not in self.record.banned:
+                raise AuditError(f"a wrong vote on unit {entry.index} was left out")
 
     def _silent(self, unit: Unit, entry: Verdict) -> list[PeerKey]:
         cast = {each.token for each in entry.cast}

@@ -4,7 +4,7 @@ Pure functions of what is known. The tracker, the simulator and the auditor call
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeAlias
 
@@ -47,9 +47,13 @@ class Accept:
 
 @dataclass(frozen=True, slots=True)
 class Another:
-    """One more execution, whose peer has seen none of the results."""
+    """One more execution, whose peer has seen none of the results.
+
+    ``may_lapse`` is whether it may be left out where nobody is there who could make it.
+    """
 
     by: By
+    may_lapse: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +66,20 @@ class Fail:
 Verdict: TypeAlias = Accept | Another | Fail
 
 
-def demand(settings: Settings, lot: int, *, proven: bool, reopened: bool) -> Demand:
+def demand(
+    settings: Settings, lot: int, *, proven: bool, reopened: bool, lapsed: bool = False
+) -> Demand:
     """What a unit needs, given its first vote.
 
     ``lot`` is from 0 to 999, drawn when that vote was committed; ``proven`` is whether its peer
     was past probation then. ``reopened`` is whether the vote is what was left after another one,
-    which agreed with it, turned out to be a cheat's.
+    which agreed with it, turned out to be a cheat's. ``lapsed`` is whether nobody was there to
+    recompute it as a referee, or in place of one.
     """
     checked = settings.referee <= lot < settings.referee + settings.audit
     copies = settings.copies + (checked or (settings.probation > 0 and not proven))
-    return Demand(max(copies, 2) if reopened else copies, referee=lot < settings.referee)
+    referee = lot < settings.referee and not lapsed
+    return Demand(max(copies, 2) if reopened else copies, referee)
 
 
 def before_reveal(
@@ -140,4 +148,4 @@ def _more(wanted: Demand, votes: int, referees: Sequence[bool]) -> Another | Non
     peers = votes - sum(referees)
     if peers < wanted.copies and votes < wanted.votes:
         return Another(By.PEER)
-    return Another(By.REFEREE) if votes < wanted.votes else None
+    return Another(By.REFEREE, may_lapse=True) if votes < wanted.votes else None

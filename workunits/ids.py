@@ -21,6 +21,10 @@ HASH_SIZE = 32
 SHORT = 12
 
 
+NOBODY = PeerKey(bytes(HASH_SIZE))
+"""Stands where a peer would, and there is none."""
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class UnitId:
     """One index of a job."""

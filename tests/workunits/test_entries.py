@@ -65,9 +65,9 @@ offerings = st.builds(
 
 @st.composite
 def verdicts(draw: st.DrawFn) -> Verdict:
-    results = draw(st.lists(st.binary(max_size=50), min_size=1, max_size=4))
-    casts = st.builds(Cast, keys, longs.map(LeaseToken), st.integers(0, len(results) - 1))
-    cast = draw(st.lists(casts, min_size=1, max_size=5))
+    results = draw(st.lists(st.binary(max_size=50), min_size=1, max_size=4, unique=True))
+    places = [*range(len(results)), *draw(st.lists(st.integers(0, len(results) - 1), max_size=2))]
+    cast = [Cast(draw(keys), LeaseToken(draw(longs)), place) for place in places]
     right = draw(st.sets(st.integers(0, len(cast) - 1)))
     wrong = draw(st.sets(st.integers(0, len(cast) - 1))) - right
     return Verdict(
@@ -78,7 +78,7 @@ def verdicts(draw: st.DrawFn) -> Verdict:
         tuple(results),
         tuple(sorted(right)),
         tuple(sorted(wrong)),
-        draw(st.lists(longs.map(LeaseToken), max_size=3).map(tuple)),
+        draw(st.sets(longs.map(LeaseToken), max_size=3).map(sorted).map(tuple)),
         draw(st.booleans()),
     )
 
@@ -129,6 +129,7 @@ KINDS: dict[type[Entry], st.SearchStrategy[Entry]] = {
 }
 any_entry = st.one_of(*KINDS.values())
 
+SILENT = b"".join(at.to_bytes(8, "big") for at in range(MAX_CAST))
 VOID = b"".join(at.to_bytes(2, "big") for at in range(MAX_DRAWS))
 JOB, PEER = JobId(bytes(32)), PeerKey(b"p" * 32)
 CAST = tuple(Cast(PeerKey(bytes([at]) * 32), LeaseToken(at), 0) for at in range(2))
@@ -420,12 +421,17 @@ def test_a_verdict_that_says_what_goes_without_saying_is_refused(
         entries.parse(change("verdict", beside | superfluous))
 
 
-def test_where_nobody_voted_everybody_is_right() -> None:
-    raw = change("verdict", {"cast": b"", "results": []})
-    said = entries.parse(raw)
-    assert isinstance(said, Verdict)
-    assert said.right == ()
-    assert entries.encode(said) == raw
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"cast": b"", "results": []},
+        {"results": [b"r", b"s"]},
+        {"cast": cast(0) + cast(1), "results": [b"r", b"r"]},
+    ],
+)
+def test_every_execution_has_a_result_and_every_result_one(changes: dict[str, object]) -> None:
+    with pytest.raises(MalformedError, match="every result one"):
+        entries.parse(change("verdict", changes))
 
 
 # -- whose a peer is ------------------------------------------------------------------------
@@ -471,8 +477,7 @@ def test_a_peer_of_its_own_and_a_peer_of_a_network_have_no_vouch() -> None:
         ("commits", {"void": VOID}, (MAX_DRAWS).to_bytes(2, "big")),
         ("draws", {"draws": drawn(1) * MAX_DRAWS}, drawn(0)),
         ("verdict", {"cast": cast(0) * MAX_CAST}, cast(0)),
-        ("verdict", {"results": [b"r"] * MAX_CAST}, [b"r"]),
-        ("verdict", {"silent": bytes(8 * MAX_CAST)}, bytes(8)),
+        ("verdict", {"silent": SILENT}, MAX_CAST.to_bytes(8, "big")),
         ("failed", {"reason": b"r" * MAX_REASON}, b"r"),
         ("known", {"ringers": bytes(MAX_RINGERS)}, b"x"),
         ("join", {"signature": b""}, bytes(65)),

@@ -97,7 +97,8 @@ class Log:
 
     def _size(self, request: web.Request, key: str) -> int:
         size = _number(request, key)
-        if size > self.sessions.desk.public(self.sessions.clock()):
+        desk = self.sessions.desk
+        if desk.public(self.sessions.clock()) < size <= desk.book.entries:
             raise RefusedError(
                 f"the log does not show {size} entries yet",
                 hint="Ask with the size of its checkpoint.",

@@ -21,7 +21,7 @@ from validators.electorate import Seat
 from validators.policies import Accept, Another, By, Verdict
 from workunits.entries import Draw
 from workunits.errors import RefusedError
-from workunits.ids import LeaseToken, PeerKey
+from workunits.ids import NOBODY, LeaseToken, PeerKey
 from workunits.results import Result, commitment, seal
 from workunits.statements import Statement
 from workunits.wire.compare import Compared
@@ -71,9 +71,12 @@ class Court:
         floor.touch(unit)
         if peer is None:
             unit.drawn = None
-            job.waiting.add(unit.index)
-            if unit.shown:  # who may come could have been drawn before, and be there
-                floor.alarm(now + floor.patience.draw, unit, unit.draws)
+            if unit.index not in job.waiting:
+                job.waiting.add(unit.index)
+                unit.since = now
+            if now - unit.since >= floor.patience.draw and self._lapse(unit, now):
+                return
+            floor.alarm(now + floor.patience.draw, unit, unit.draws)
             return
         job.waiting.discard(unit.index)
         if unit.drawn is not peer:
@@ -81,6 +84,19 @@ class Court:
             peer.checks.append(unit)
         floor.alarm(now + floor.patience.draw, unit, unit.draws)
         self._leasing.serve(peer, now)
+
+    def _lapse(self, unit: Unit, now: float) -> bool:
+        """Do without an audit that nobody is there to make; a dispute or a copy waits on."""
+        if unit.by is not By.REFEREE or not unit.committed or unit.shown:
+            return False
+        another = self._before_reveal(unit, now)
+        if another is None or not another.may_lapse or unit.leased:
+            return False
+        self._floor.book.drawn(Draw(unit.index, 1, NOBODY))
+        unit.asked.append(NOBODY)
+        unit.job.waiting.discard(unit.index)
+        self.decide(unit, now)
+        return True
 
     def _elect(self, unit: Unit) -> Peer | None:
         """Draw a peer; one that was shown results of the unit is drawn past at once."""

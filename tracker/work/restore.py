@@ -1,6 +1,6 @@
 """From rows back to a desk, after a restart."""
 
-from tracker.ledger import NOBODY, Account, Book
+from tracker.ledger import Account, Book
 from tracker.rows import ExecutionRow, ScoreRow, UnitRow
 from tracker.store.reader import Snapshot
 from tracker.work.desk import Desk
@@ -11,7 +11,7 @@ from tracker.work.table import Doing, Stage
 from validators.comparators import Finding
 from validators.reputation import STRIKES, Score
 from workunits.beacon import LINK_SIZE, Beacon
-from workunits.ids import JobId, LeaseToken, PeerKey
+from workunits.ids import NOBODY, JobId, LeaseToken, PeerKey
 from workunits.manifest import SignedManifest
 from workunits.results import Result
 from workunits.ringers import Ringers

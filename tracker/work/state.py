@@ -11,7 +11,7 @@ from validators.comparators import Agree, Finding, comparator
 from validators.policies import By, Demand
 from validators.reputation import Score, kind_of, trust_of
 from validators.settings import Settings, settings_of
-from workunits.ids import Digest, JobId, LeaseToken, PeerKey, UnitId
+from workunits.ids import NOBODY, Digest, JobId, LeaseToken, PeerKey, UnitId
 from workunits.manifest import Manifest, SignedManifest
 from workunits.results import commitment
 from workunits.ringers import Ringers
@@ -184,12 +184,13 @@ class Unit:
     ``leased`` and ``committed`` are its live executions, the latter in the order of the commits;
     those of a settled unit are all right. ``owners`` are the keys of the peers that committed to it
     once, and of their owners: none of them may do so again. ``passed`` are peers that lost or
-    returned a lease on it: others come first. ``asked`` were drawn for it, in order; ``silent``
-    committed and then withheld the result. ``hidden`` are ledger entries that are not shown
-    because of it. ``reopened`` is whether one did, or a cheat's vote
-    beside those that are left was struck: then one vote is not enough. ``confirmed`` is whether a
-    referee agreed, ``since`` when it was settled. ``opinions`` say of results, by their digests,
-    whether they are the same; ``shown`` are the peers that were drawn to say so, and their owners.
+    returned a lease on it: others come first. ``asked`` were drawn for it, in order, ``NOBODY``
+    where a draw lapsed; ``silent`` committed and then withheld the result. ``hidden`` are ledger
+    entries that are not shown because of it. ``reopened`` is whether a result was withheld, or a
+    cheat's vote beside those that are left struck: then one vote is not enough. ``confirmed`` is
+    whether a referee agreed, ``since`` when it was settled or began to wait. ``opinions`` say of
+    results, by their digests, whether they are the same; ``shown`` are the peers that were drawn
+    to say so, and their owners.
     """
 
     job: "Job"
@@ -240,6 +241,7 @@ class Unit:
             first.lot,
             proven=first.proven and first.peer.is_proven(self.job, wall),
             reopened=self.reopened,
+            lapsed=NOBODY in self.asked,
         )
 
     def payees(self) -> list[Execution]:

@@ -1,6 +1,6 @@
 """When a verdict is final, what is undone until then, and who is paid."""
 
-from tests.tracker.work.world import SUBMITTER, Actor, World, manifest, outcome
+from tests.tracker.work.world import PATIENCE, SUBMITTER, Actor, World, manifest, outcome
 from tracker.work.state import Job, JobState
 from tracker.work.table import Stage
 from validators.settings import SETTINGS
@@ -196,6 +196,37 @@ def test_numeric_votes_beside_a_cheats_are_dropped_when_a_unit_is_opened_again()
     job = world.submit(manifest(5, policy=Policy.STRICT, comparator=numeric))
     work(*actors, answer="1.5")
     assert job.state is JobState.FINISHED
+    world.audit()
+
+
+def test_two_peers_finish_an_economy_job_although_a_lot_asks_for_a_third() -> None:
+    world = World()
+    actors = [world.actor(name) for name in ("one", "other")]
+    lots = Demands((("audit", 50), ("probation", 5), ("referee", 1000)))
+    job = economy(world, 6, lots)
+    work(*actors)
+    assert job.waiting
+    assert job.state is JobState.ACTIVE
+    world.tick(PATIENCE.draw + 1)
+    work(*actors)
+    assert job.accepted == 6
+    world.audit()
+
+
+def test_a_dispute_does_not_lapse() -> None:
+    world = World()
+    one, other = world.actor("one"), world.actor("other")
+    job = economy(world, 1)
+    for _ in range(3):
+        one.commit("right")
+        other.commit("wrong")
+        one.reveal()
+        other.reveal()
+    world.tick(PATIENCE.draw + 1)
+    world.tick(PATIENCE.draw + 1)
+    assert job.waiting
+    work(*(world.actor(name) for name in ("third", "fourth")), one, other)
+    assert job.accepted == 1
     world.audit()
 
 
