@@ -89,6 +89,8 @@ class Court:
         """Do without an audit that nobody is there to make; a dispute or a copy waits on."""
         if unit.by is not By.REFEREE or not unit.committed or unit.shown:
             return False
+        if not self._floor.electorate:
+            return False  # nobody at all: the tracker has just started, or is cut off
         another = self._before_reveal(unit, now)
         if another is None or not another.may_lapse or unit.leased:
             return False
