@@ -43,16 +43,16 @@ class Group:
 
 
 STUDY = (
-    Group((ECONOMY,), ("clique", "saboteur", "sleeper"), (0.2,), 3),
+    Group((ECONOMY,), ("clique",), (0.2,), 3),
     Group((STRICT,), ("clique",), (0.33,), 3),
-    Group((ECONOMY,), ("whitewasher",), (0.2,), 3),
     Group((ECONOMY,), ("none", "inflator", "freeloader", "lazy-validator", "copycat"), (0.2,), 1),
     Group((ECONOMY, STRICT), ("none", "withholder"), (0.33,), 1),
-    Group((STRICT,), ("whitewasher", "whitewashing-clique"), (0.2,), 1, (0.003, 0.1, 1.0)),
+    Group((ECONOMY,), ("saboteur", "sleeper", "whitewasher"), (0.2,), 1),
+    Group((STRICT,), ("whitewashing-clique",), (0.2,), 1, (0.003, 0.1, 1.0)),
+    Group((STRICT,), ("saboteur", "sleeper"), (0.33,), 1, (0.003, 0.01)),
     Group((ECONOMY,), ("sleeping-clique", "recanter"), (0.2,), 1),
-    Group((STRICT,), ("saboteur", "sleeper"), (0.33,), 1),
-    Group((ECONOMY,), ("saboteur", "clique", "sleeper"), (0.1,), 1),
-    Group((STRICT,), ("clique",), (0.2, 0.1), 1),
+    Group((STRICT,), ("clique",), (0.2,), 1),
+    Group((ECONOMY,), ("clique", "saboteur"), (0.1,), 1),
     Group(SMALL, ("saboteur", "clique", "sleeper"), (0.2,), 1, (0.01, 0.1), 20_000),
 )
 

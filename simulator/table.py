@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from simulator.scene import Scene, Tally
@@ -36,13 +36,14 @@ class Row:
     identities: int
     copies: int
     copies_accepted: int
-    lies: int
-    """Lies that a lying tracker told about its ledger."""
-
-    lies_found: int
-    lies_by_kind: dict[str, dict[str, int]]
     makespan: float
     """Virtual seconds, the mean of the seeds."""
+
+    lies: int = 0
+    """Lies that a lying tracker told about its ledger."""
+
+    lies_found: int = 0
+    lies_by_kind: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
 def summary(scene: Scene, tallies: list[Tally], *, sabotages: bool) -> Row:

@@ -2,9 +2,9 @@
 
 Every signature, move, commitment, lot and draw, and every verdict that exact comparison decides, is
 done again from the entries alone. A tracker may check more than a policy demands, never less. What
-rests on its word: whether results agreed that only their contents can tell (``on_trust``), under
-``program`` also who was asked to compare them and what they said; who is doubted and so drawn last,
-which executions it never wrote down, and who had a first lease.
+rests on its word: whether results agreed that only their contents can tell (``on_trust``), that a
+result did not come, a lease was over or a unit failed, who is doubted or gone, whose strikes have
+faded, and who had a first lease.
 """
 
 from collections import Counter
