@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from simulator.study import ECONOMY, RATES, STRICT
+from simulator.study import ECONOMY, RATES, STRICT, UNITS
 from simulator.table import Row, share
 
 WAKING = ("saboteur", "clique")
@@ -29,7 +29,8 @@ class Bar:
         return [
             row
             for row in rows
-            if row.policy == self.policy
+            if row.units >= UNITS
+            and row.policy == self.policy
             and row.attack in self.attacks
             and row.attackers <= self.attackers
             and (row.sabotage or 0.0) >= self.least
