@@ -67,3 +67,11 @@ def test_a_blob_over_the_limit_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LimitError, match="over the web seed's limit") as caught:
         WebSeed(tmp_path, 0).check(MAX_BLOB + 1)
     assert caught.value.hint
+
+
+def test_a_full_web_seed_says_so(tmp_path: Path) -> None:
+    seed = WebSeed(tmp_path / "blobs", held=90, quota=100)
+    seed.check(10)
+    with pytest.raises(LimitError, match="web seed is full") as caught:
+        seed.check(11)
+    assert caught.value.hint
