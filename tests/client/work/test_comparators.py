@@ -1,7 +1,7 @@
 """Real volunteers at a real tracker: results that differ in bytes, and a comparator that knows."""
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -61,60 +61,59 @@ def writing(template: str, compared: list[str], *, lies: bool = False) -> Play:
     return play
 
 
-@dataclass
-class Crowd:
-    """Volunteers of one tracker. They share one store, as peers of one swarm would."""
+async def computed(
+    tracker: Served, folder: Path, volunteers: Mapping[str, Play], referee: Play | None = None
+) -> Job:
+    """A job that volunteers computed to its end; the ``referee`` is the operator's validator.
 
-    tracker: Served
-    folder: Path
-    group: asyncio.TaskGroup
-    blobs: MemoryBlobs
-    members: list[Volunteer]
+    They share one store, as peers of one swarm would.
+    """
+    blobs = MemoryBlobs(folder / "blobs")
+    blobs.folder.mkdir()
 
-    def add(self, name: str, play: Play, owner: Identity | None = None) -> None:
-        """Have one more volunteer; with an ``owner`` it is a validator."""
+    def volunteer(name: str, play: Play, owner: Identity | None = None) -> Volunteer:
         mine = identity(name)
-        volunteer = Volunteer(
-            self.tracker.url,
+        return Volunteer(
+            tracker.url,
             mine,
             FakeSandbox(play),
-            self.blobs,
+            blobs,
             capacity=Capacity(2, 1 << 30),
-            state=self.folder / name / "state",
-            scratch=self.folder / name / "scratch",
+            state=folder / name / "state",
+            scratch=folder / name / "scratch",
             validator=owner is not None,
             vouch=Vouch.sign(owner, mine.key) if owner else None,
             rng=rng(),
         )
-        self.members.append(volunteer)
-        self.group.create_task(volunteer.run())
 
-    async def until_over(self, job: Job) -> None:
-        """Wait for the end of a job, and send everybody home."""
-        sessions = self.tracker.running.sessions
-        async with asyncio.timeout(SECONDS):
-            while job.id in sessions.desk.jobs:
-                await sessions.durable()
-        for volunteer in self.members:
-            volunteer.drain()
+    await tracker.grant()
+    view = await tracker.submit(manifest())
+    sessions = tracker.running.sessions
+    job = sessions.desk.jobs[JobId(bytes.fromhex(view["id"]))]
+    crowd = [volunteer(name, play) for name, play in volunteers.items()]
+    if referee:
+        crowd.append(volunteer("referee", referee, tracker.running.identity))
+    async with asyncio.timeout(SECONDS), asyncio.TaskGroup() as group:
+        for each in crowd:
+            group.create_task(each.run())
+        while job.id in sessions.desk.jobs:
+            await sessions.durable()
+        for each in crowd:
+            each.drain()
+    return job
 
 
 @pytest.mark.parametrize("padding", [0, 5000], ids=["inline", "as blobs"])
 async def test_results_that_differ_in_spaces_are_the_same_for_a_comparator_that_ignores_them(
     tmp_path: Path, padding: int
 ) -> None:
-    (tmp_path / "blobs").mkdir()
     compared: list[str] = []
     async with served(tmp_path / "tracker") as tracker:
-        await tracker.grant()
-        view = await tracker.submit(manifest())
-        job = tracker.running.sessions.desk.jobs[JobId(bytes.fromhex(view["id"]))]
-        async with asyncio.timeout(SECONDS), asyncio.TaskGroup() as group:
-            crowd = Crowd(tracker, tmp_path, group, MemoryBlobs(tmp_path / "blobs"), [])
-            crowd.add("one", writing("{} " + " " * padding, compared))
-            crowd.add("two", writing("{}\n" + " " * padding, compared))
-            crowd.add("referee", writing("{}", compared), tracker.running.identity)
-            await crowd.until_over(job)
+        both = {
+            "one": writing("{} " + " " * padding, compared),
+            "two": writing("{}\n" + " " * padding, compared),
+        }
+        job = await computed(tracker, tmp_path, both, referee=writing("{}", compared))
         assert sorted(compared) == [str(number) for number in range(UNITS)]
         assert (job.accepted, job.failed, job.wrong) == (UNITS, 0, 0)
         view = await tracker.ask("/api/v1/accounts")
@@ -125,18 +124,11 @@ async def test_results_that_differ_in_spaces_are_the_same_for_a_comparator_that_
 async def test_without_a_referee_two_others_compare_and_who_computed_something_else_is_wrong(
     tmp_path: Path,
 ) -> None:
-    (tmp_path / "blobs").mkdir()
     compared: list[str] = []
     async with served(tmp_path / "tracker") as tracker:
-        await tracker.grant()
-        view = await tracker.submit(manifest())
-        job = tracker.running.sessions.desk.jobs[JobId(bytes.fromhex(view["id"]))]
-        async with asyncio.timeout(SECONDS), asyncio.TaskGroup() as group:
-            crowd = Crowd(tracker, tmp_path, group, MemoryBlobs(tmp_path / "blobs"), [])
-            for at in range(7):
-                crowd.add(f"honest{at}", writing("{}" + " " * at, compared))
-            crowd.add("liar", writing("{}", compared, lies=True))
-            await crowd.until_over(job)
+        crowd = {f"honest{at}": writing("{}" + " " * at, compared) for at in range(7)}
+        crowd["liar"] = writing("{}", compared, lies=True)
+        job = await computed(tracker, tmp_path, crowd)
         assert (job.accepted, job.failed) == (UNITS, 0)
         peers = tracker.running.sessions.desk.peers
         wrong = {key: each.wrong for key, each in peers.items() if each.wrong}

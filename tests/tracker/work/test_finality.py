@@ -34,6 +34,19 @@ def economy(world: World, units: int, demands: Demands = RARELY, nonce: int = 5)
     return world.submit(manifest(units, policy=Policy.ECONOMY, demands=demands, nonce=nonce))
 
 
+def settling(world: World, demands: Demands = RARELY) -> tuple[Job, list[Actor]]:
+    """A job of three units, of which some are settled and none is final, and its two actors."""
+    actors = [world.actor(name) for name in ("one", "other")]
+    job = economy(world, 3, demands)
+    for _ in range(3):
+        for actor in actors:
+            actor.commit(tokens=sorted(actor.leases)[:1])
+            actor.reveal()
+    assert job.settled
+    assert not job.accepted
+    return job, actors
+
+
 def test_a_verdict_is_not_final_and_not_paid_before_its_batch_is_complete() -> None:
     world = World()
     one, other = world.actor("one"), world.actor("other")
@@ -60,12 +73,7 @@ def test_a_verdict_is_not_final_and_not_paid_before_its_batch_is_complete() -> N
 
 def test_after_a_time_a_verdict_is_final_without_its_batch() -> None:
     world = World()
-    actors = [world.actor(name) for name in ("one", "other")]
-    job = economy(world, 3, Demands((("final_after", 60),)))
-    for _ in range(3):
-        for actor in actors:
-            actor.commit(tokens=sorted(actor.leases)[:1])
-            actor.reveal()
+    job, actors = settling(world, Demands((("final_after", 60),)))
     settled = len(job.settled)
     assert 0 < settled < 3
     for actor in actors:
@@ -78,14 +86,8 @@ def test_after_a_time_a_verdict_is_final_without_its_batch() -> None:
 
 def test_a_job_that_is_cancelled_pays_what_was_settled() -> None:
     world = World()
-    actors = [world.actor(name) for name in ("one", "other")]
-    job = economy(world, 3)
-    for _ in range(3):
-        for actor in actors:
-            actor.commit(tokens=sorted(actor.leases)[:1])
-            actor.reveal()
+    job, actors = settling(world)
     settled = len(job.settled)
-    assert settled
     world.cancel(job)
     assert world.balance(actors[0]) + world.balance(actors[1]) == 4 * settled
     assert job.returned == job.manifest.escrow - 4 * settled
@@ -125,14 +127,8 @@ def test_when_a_peer_is_proven_wrong_its_work_that_is_not_final_is_done_again() 
 
 def test_settled_units_survive_a_restart() -> None:
     world = World()
-    actors = [world.actor(name) for name in ("one", "other")]
-    job = economy(world, 3)
-    for _ in range(3):
-        for actor in actors:
-            actor.commit(tokens=sorted(actor.leases)[:1])
-            actor.reveal()
+    job, actors = settling(world)
     before = set(job.settled)
-    assert before
     world.restart()
     again = world.desk.jobs[job.id]
     assert set(again.settled) == before
