@@ -1,7 +1,17 @@
 """Who checks: another owner, by lot, and never who has seen the result."""
 
-from tests.tracker.work.world import PATIENCE, World, manifest, outcome, pair
-from tracker.work.state import JobState
+from tests.tracker.work.world import PATIENCE, Actor, World, manifest, outcome, pair
+from tracker.work.state import Job, JobState
+
+
+def drawn(world: World) -> tuple[Actor, Job]:
+    """A validator that was drawn for the only unit of a job, and does not ask for it."""
+    worker = world.actor("worker")
+    slow = world.actor("slow", validator=True, connect=False)
+    slow.connect(hold=0)
+    job = world.submit(manifest())
+    worker.commit()
+    return slow, job
 
 
 def test_a_copied_commit_cannot_be_revealed_and_counts_as_withheld() -> None:
@@ -124,11 +134,7 @@ def test_a_waiting_unit_is_drawn_when_a_validator_connects() -> None:
 
 def test_a_drawn_peer_that_does_not_come_is_drawn_past() -> None:
     world = World()
-    worker = world.actor("worker")
-    slow = world.actor("slow", validator=True, connect=False)
-    slow.connect(hold=0)
-    job = world.submit(manifest())
-    worker.commit()
+    slow, job = drawn(world)
     assert job.units[0].drawn is world.desk.peers[slow.key]
     slow.disconnect()
     quick = world.actor("quick", validator=True)
@@ -139,11 +145,7 @@ def test_a_drawn_peer_that_does_not_come_is_drawn_past() -> None:
 
 def test_a_drawn_peer_that_stays_but_never_asks_is_drawn_past_too() -> None:
     world = World()
-    worker = world.actor("worker")
-    slow = world.actor("slow", validator=True, connect=False)
-    slow.connect(hold=0)
-    job = world.submit(manifest())
-    worker.commit()
+    _, job = drawn(world)
     others = [world.actor(f"quick{at}", validator=True) for at in range(3)]
     for _ in range(20):
         if any(each.leases for each in others):
@@ -155,11 +157,7 @@ def test_a_drawn_peer_that_stays_but_never_asks_is_drawn_past_too() -> None:
 
 def test_a_cancelled_unit_that_was_drawn_is_not_drawn_again() -> None:
     world = World()
-    worker = world.actor("worker")
-    slow = world.actor("slow", validator=True, connect=False)
-    slow.connect(hold=0)
-    job = world.submit(manifest())
-    worker.commit()
+    slow, job = drawn(world)
     unit = job.units[0]
     world.cancel(job)
     draws = unit.draws
