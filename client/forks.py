@@ -1,12 +1,11 @@
 """Comparing what was seen of a ledger with what others saw, and keeping evidence of a fork."""
 
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
-from client.ledger import SEEN, Seen
+from client.ledger import SEEN, Seen, write_whole
 from client.tracker_api import TrackerApi, TrackerError
 from validators.witness import (
     MAX_FORK,
@@ -163,15 +162,7 @@ class Forks:
         raw = fork.encode()
         name = f"{short(verify_log(fork.one))}-{short(sha256(raw).digest())}{_SUFFIX}"
         path = self.home / SEEN / _FOLDER / name
-        spare = path.with_name(f".{name}.{secrets.token_hex(4)}")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            spare.write_bytes(raw)
-            spare.replace(path)
-        except OSError as error:
-            raise LocalError(
-                f"cannot write {path}: {error.strerror}", hint="Check the folder and its disk."
-            ) from None
+        write_whole(path, raw)
         return path
 
     def check(self, tracker: PeerKey) -> None:

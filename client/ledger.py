@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from validators.audit import Audit
-from workunits.archive import Items, origin, tracker_of
-from workunits.checkpoints import NoteKey, SignedCheckpoint
+from validators.witness import verify_log
+from workunits.archive import Items
+from workunits.checkpoints import SignedCheckpoint
 from workunits.errors import AuditError, LocalError, MalformedError, RemoteError
 from workunits.ids import PeerKey
 
@@ -82,8 +83,7 @@ class Verification:
 
     def _begin(self, note: bytes) -> None:
         signed = SignedCheckpoint.parse(note)
-        tracker = tracker_of(signed.checkpoint.origin)
-        signed.verify(NoteKey(origin(tracker), tracker))
+        tracker = verify_log(signed)
         self.signed, self.audit = signed, Audit(tracker)
         self._before = self.seen.latest(tracker)
         before = self._before
@@ -134,16 +134,20 @@ class Seen:
         latest = self.latest(tracker)
         if latest is not None and latest.checkpoint.size > signed.checkpoint.size:
             return
-        path = self._path(tracker)
-        spare = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            spare.write_bytes(signed.encode())
-            spare.replace(path)
-        except OSError as error:
-            raise LocalError(
-                f"cannot write {path}: {error.strerror}", hint="Check the folder and its disk."
-            ) from None
+        write_whole(self._path(tracker), signed.encode())
 
     def _path(self, tracker: PeerKey) -> Path:
         return self.home / SEEN / tracker.hex()
+
+
+def write_whole(path: Path, raw: bytes) -> None:
+    """Write a file that others see whole or not at all, and its folder. Raises ``LocalError``."""
+    spare = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        spare.write_bytes(raw)
+        spare.replace(path)
+    except OSError as error:
+        raise LocalError(
+            f"cannot write {path}: {error.strerror}", hint="Check the folder and its disk."
+        ) from None
