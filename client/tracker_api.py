@@ -36,14 +36,14 @@ from workunits.errors import (
 )
 from workunits.ids import HASH_SIZE, BlobRef, JobId, PeerKey
 from workunits.manifest import MAX_MANIFEST, SignedManifest
+from workunits.merkle import MAX_PATH
 from workunits.statements import Statement
 from workunits.submission import Submission
 
 MAX_ANSWER = 32 << 20
 PAGE = 1000
-MAX_PROOF = 64
 MAX_WITNESSED = 400
-"""Hashes of a proof about the ledger; notes that are taken at once."""
+"""Notes that are taken at once."""
 
 MAX_EVENT = 64 << 10
 TIMEOUT = aiohttp.ClientTimeout(total=60, sock_connect=10)
@@ -295,7 +295,7 @@ class TrackerApi:
     async def _proof(self, kind: str, **sizes: int) -> tuple[bytes, ...]:
         query = {key: str(value) for key, value in sizes.items()}
         fields = await self._object("GET", f"ledger/{kind}", query=query)
-        return fields.octets_list("proof", HASH_SIZE, MAX_PROOF)
+        return fields.octets_list("proof", HASH_SIZE, MAX_PATH)
 
     # Statements, accounts, peers, the tracker
 

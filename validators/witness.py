@@ -16,14 +16,12 @@ from workunits.ids import PeerKey, parse_hash
 from workunits.merkle import (
     EMPTY_ROOT,
     HASH_SIZE,
+    MAX_PATH,
     Frontier,
     check_consistency,
     check_inclusion,
 )
 from workunits.signing import Identity
-
-MAX_PATH = 64
-"""Hashes between an entry and the root, at most."""
 
 MAX_FORK = 2 * MAX_NOTE + (MAX_PATH + 1) * HASH_SIZE + 256
 """Bytes of the evidence of a fork."""

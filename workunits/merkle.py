@@ -1,7 +1,7 @@
 """Merkle trees over a log, and the proofs that they allow (RFC 6962, RFC 9162 section 2.1).
 
 A leaf is hashed behind 0x00 and a node behind 0x01, so that neither passes for the other. A proof
-is a tuple of SHA-256 hashes: at most 64 of them, 20 at a million entries.
+is a tuple of SHA-256 hashes: at most ``MAX_PATH`` of them, 20 at a million entries.
 """
 
 from hashlib import sha256
@@ -11,6 +11,9 @@ from workunits.errors import MalformedError, ProofError
 HASH_SIZE = 32
 MAX_SIZE = 2**63 - 1
 """Entries in a log, at most."""
+
+MAX_PATH = 64
+"""Hashes in a proof, at most."""
 
 EMPTY_ROOT = sha256(b"").digest()
 _LEAF = b"\x00"
