@@ -20,7 +20,7 @@ from client.work import notices
 from client.work.clock import Clock
 from client.work.notices import Notice
 from validators.witness import ForkError, Witness, verify_log
-from workunits.checkpoints import SignedCheckpoint
+from workunits.checkpoints import Checkpoint, SignedCheckpoint
 from workunits.errors import MalformedError, RemoteError, SwarmError, UnavailableError
 from workunits.ids import PeerKey, short
 from workunits.signing import Identity
@@ -38,8 +38,6 @@ MAX_MET = 1024
 
 PATIENCE = 3
 """Looks in a row at which the tracker shows a checkpoint but no proof, after which people hear."""
-
-Head = tuple[int, bytes]
 
 
 class LedgerWitness:
@@ -65,8 +63,8 @@ class LedgerWitness:
         self._rng = rng
         self._tracker: PeerKey | None = None
         self._latest: SignedCheckpoint | None = None
-        self._heard: OrderedDict[Head, SignedCheckpoint] = OrderedDict()
-        self._met: OrderedDict[Head, None] = OrderedDict()
+        self._heard: OrderedDict[Checkpoint, SignedCheckpoint] = OrderedDict()
+        self._met: OrderedDict[Checkpoint, None] = OrderedDict()
         self._unshown = 0
         self._warned = ""
 
@@ -108,7 +106,7 @@ class LedgerWitness:
 
     def hear(self, signed: SignedCheckpoint) -> None:
         """What a peer saw, unverified; if it is of our ledger it is met at the next look."""
-        head = _head(signed)
+        head = signed.checkpoint
         if head in self._met or head in self._heard or len(self._heard) >= MAX_HEARD:
             return
         with suppress(RemoteError):
@@ -154,7 +152,7 @@ class LedgerWitness:
         self, tracker: TrackerApi, witness: Witness, theirs: SignedCheckpoint
     ) -> Witness:
         """Compare what somebody saw with what was seen here; the larger one is remembered."""
-        head = _head(theirs)
+        head = theirs.checkpoint
         if head in self._met:
             return witness
         try:
@@ -197,7 +195,3 @@ class LedgerWitness:
         if message != self._warned:
             self._warned = message
             self._notify(notices.Warned(message, hint))
-
-
-def _head(signed: SignedCheckpoint) -> Head:
-    return signed.checkpoint.size, signed.checkpoint.root
