@@ -1,6 +1,6 @@
 """``swarm simulate``: try a policy against cheats before trusting it."""
 
-import gc
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ from simulator import grid
 from simulator.attackers import ATTACKS, LYING
 from simulator.liar import MAX_UNITS
 from simulator.scene import Scene
+from tracker.garbage import collect_rarely
 
 if TYPE_CHECKING:
     from simulator.table import Row
@@ -23,6 +24,13 @@ Examples:
   swarm simulate
   swarm simulate --policy pair --policy quorum-2 --attack clique --sabotage 0.01 --sabotage 0.1
   swarm simulate --units 120000 --seeds 3 --attackers 0.33 --plot trust.svg --json"""
+
+
+def _writable(_: click.Context, option: click.Parameter, file: Path | None) -> Path | None:
+    """Refuse a plot without a folder now, and not when hours of simulation are done."""
+    if file is not None and not os.access(file.parent, os.W_OK):
+        raise click.BadParameter(f"no file can be written to '{file.parent}'", param=option)
+    return file
 
 
 @click.command(epilog=_EXAMPLES)
@@ -122,6 +130,7 @@ Examples:
     "plot_file",
     metavar="FILE",
     type=click.Path(path_type=Path, dir_okay=False, writable=True),
+    callback=_writable,
     help="Write wrong-accepted against executions as SVG.",
 )
 @click.option(
@@ -158,11 +167,11 @@ def simulate(
     run is written with real signatures, then falsified; kinds of lies that were not all found are
     named below the table.
     """
-    basis = Scene(*("", "none"), units=units, peers=peers, referees=referees, nap=nap, lies=lies)
+    basis = Scene("", "none", units=units, peers=peers, referees=referees, nap=nap, lies=lies)
     scenes = grid.cells(
         basis, policies or grid.POLICIES, attacks or _DEFAULT_ATTACKS, attackers, sabotages
     )
-    gc.set_threshold(*grid.COLLECT)
+    collect_rarely()
     rows = _run(scenes, seeds, jobs)
     if plot_file is not None:
         from simulator.plot import plot
@@ -192,7 +201,7 @@ def _run(scenes: list[Scene], seeds: int, jobs: int) -> "list[Row]":
 
 
 def _show(rows: "list[Row]", *, as_json: bool) -> None:
-    from simulator.table import to_json, to_table
+    from simulator.table import to_json, to_table, to_text
 
     if as_json:
         click.echo(to_json(rows))
@@ -202,4 +211,8 @@ def _show(rows: "list[Row]", *, as_json: bool) -> None:
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=PIPE_WIDTH)
-    console.print(to_table(rows))
+    table = to_table(rows)
+    if console.measure(table, options=console.options.update(width=1000)).maximum <= console.width:
+        console.print(table)
+    else:
+        click.echo(to_text(rows, console.width))

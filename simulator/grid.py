@@ -1,7 +1,6 @@
 """The cells of a table: every policy under every attack, for all shares and rates and seeds."""
 
-import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from itertools import islice, product
@@ -11,15 +10,11 @@ from simulator import baselines, liar
 from simulator.attackers import ATTACKS, LYING
 from simulator.scene import Scene, Tally
 from simulator.table import Row, summary
-from simulator.world import World
+from simulator.world import Tell, World
+from tracker.garbage import collect_rarely
 from workunits.verification import Policy
 
 POLICIES = (*(each.value for each in Policy), *baselines.BASELINES)
-
-COLLECT = (50_000, 20, 100)
-"""When to look for cyclic garbage: rarely, as the tracker does."""
-
-Tell = Callable[[int], None]
 
 
 def simulate(scene: Scene, tell: Tell = lambda _: None) -> Tally:
@@ -80,7 +75,7 @@ def _one_by_one(runs: Sequence[Scene], tell: Tell) -> Iterator[Tally]:
 
 def _side_by_side(runs: Sequence[Scene], jobs: int, tell: Tell) -> Iterator[Tally]:
     done = 0
-    with ProcessPoolExecutor(jobs, get_context("spawn"), gc.set_threshold, COLLECT) as pool:
+    with ProcessPoolExecutor(jobs, get_context("spawn"), collect_rarely) as pool:
         try:
             for scene, tally in zip(runs, pool.map(simulate, runs), strict=True):
                 done += scene.units

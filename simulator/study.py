@@ -5,7 +5,6 @@ soon as it is done: it may be stopped and started again.
 """
 
 import argparse
-import gc
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -15,6 +14,7 @@ from simulator import grid
 from simulator.plot import plot
 from simulator.scene import Scene
 from simulator.table import Row
+from tracker.garbage import collect_rarely
 from workunits.verification import Policy
 
 UNITS = 120_000
@@ -87,7 +87,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
     parser.add_argument("--rows", type=Path, default=DOCS / "trust.json", help="where rows are")
     args = parser.parse_args()
-    gc.set_threshold(*grid.COLLECT)
+    collect_rarely()
     rows = read(args.rows)
     for group, scene in list(missing(rows)):
         print(f"{scene.policy}, {scene.attack}, f = {scene.attackers}, s = {scene.sabotage}")

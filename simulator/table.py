@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 from simulator.scene import Scene, Tally
@@ -87,52 +88,57 @@ def to_json(rows: Sequence[Row]) -> str:
 
 
 def to_table(rows: Sequence[Row]) -> "Table":
-    """The rows for people."""
+    """The rows for people. Columns that say nothing in any row are left out."""
     from rich import box
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("policy", "attack"):
         table.add_column(name, no_wrap=True)
-    numbers = (
-        "f",
-        "s",
-        "wrong accepted",
-        "executions",
-        "failed",
-        "honest banned",
-        "unearned",
-        "keys",
-        "copies",
-        "lies",
-        "makespan",
-    )
-    for name in numbers:
+    lines = [_numbers(row) for row in rows]
+    columns = [name for name in (lines or [{}])[0] if any(line[name] != "-" for line in lines)]
+    for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
     before = ""
-    for row in rows:
+    for row, line in zip(rows, lines, strict=True):
         if before not in ("", row.policy):
             table.add_section()
         before = row.policy
-        table.add_row(
-            row.policy,
-            row.attack,
-            f"{row.attackers:g}",
-            "-" if row.sabotage is None else f"{row.sabotage:g}",
-            share(row.wrong_accepted),
-            f"{row.executions:.3f}",
-            f"{row.failed:,}",
-            f"{row.honest_banned:,}",
-            share(row.unearned),
-            f"{row.identities:,}",
-            f"{row.copies_accepted:,}/{row.copies:,}" if row.copies else "-",
-            f"{row.lies_found:,}/{row.lies:,}" if row.lies else "-",
-            f"{row.makespan:,.0f} s",
-        )
+        table.add_row(row.policy, row.attack, *(line[name] for name in columns))
     if missed := [text for row in rows if (text := _missed(row))]:
         table.caption = "\n".join(missed)
         table.caption_justify = "left"
     return table
+
+
+def to_text(rows: Sequence[Row], width: int) -> str:
+    """The rows for people whose terminal is too narrow for the table: a paragraph for each."""
+    parts = []
+    for row in rows:
+        numbers = _numbers(row).items()
+        line = ", ".join(f"{name} {value}" for name, value in numbers if value != "-")
+        indent = "  "
+        parts.append(f"{row.policy}, {row.attack}")
+        parts.append(fill(line, max(width, 20), initial_indent=indent, subsequent_indent=indent))
+    parts += [fill(text, max(width, 20)) for row in rows if (text := _missed(row))]
+    return "\n".join(parts)
+
+
+def _numbers(row: Row) -> dict[str, str]:
+    """The cells of a row under the names of their columns; ``-`` where there is nothing to say."""
+    return {
+        "f": f"{row.attackers:g}",
+        "s": "-" if row.sabotage is None else f"{row.sabotage:g}",
+        "wrong accepted": share(row.wrong_accepted),
+        "executions": f"{row.executions:.3f}",
+        "failed": f"{row.failed:,}",
+        "honest banned": f"{row.honest_banned:,}",
+        "unearned": share(row.unearned),
+        "keys": f"{row.identities:,}",
+        "copies": f"{row.copies_accepted:,}/{row.copies:,}" if row.copies else "-",
+        "lies": f"{row.lies_found:,}/{row.lies:,}" if row.lies else "-",
+        "makespan": f"{row.makespan:,.0f} s",
+    }
 
 
 def _missed(row: Row) -> str:

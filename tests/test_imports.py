@@ -16,7 +16,7 @@ ALLOWED = {
     "simulator": {"workunits", "validators", "tracker"},
     "openswarm": {"workunits", "validators", "sandbox", "tracker", "client", "simulator"},
 }
-PURE_TRACKER = {"tracker.work", "tracker.ledger", "tracker.network", "tracker.rows"}
+PURE_TRACKER = {f"tracker.{name}" for name in ("garbage", "ledger", "network", "rows", "work")}
 IMPORTERS = {"import_module", "importlib.import_module", "__import__"}
 TASKS = {"create_task", "ensure_future"}
 

@@ -1,7 +1,6 @@
 """``swarm tracker``: run a tracker, mint credits and name referees as its operator."""
 
 import asyncio
-import gc
 import json
 import logging
 import os
@@ -14,16 +13,13 @@ from typing import Any, TypeVar
 import click
 
 from tracker.address import ADDRESS_FILE, KEY_FILE, Address, operator_identity
+from tracker.garbage import collect_rarely
 from workunits.errors import LocalError, MalformedError, RefusedError, UnavailableError
 from workunits.ids import PeerKey, parse_hash
 from workunits.statements import Grant, Statement
 from workunits.wire.handshake import Vouch
 
 _T = TypeVar("_T")
-COLLECT = (50_000, 20, 100)
-"""When to look for cyclic garbage: rarely. A tracker has many objects that live, and no cycles
-that grow with its work; by default it looks for them in over a tenth of its time."""
-
 DEFAULT_DATA = Path("~/.local/share/openswarm/tracker")
 _data = click.option(
     "--data",
@@ -87,7 +83,7 @@ def serve_command(data: Path, listen: Address, verbose: bool) -> None:
     level = logging.INFO if verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(message)s")
     os.umask(0o077)
-    gc.set_threshold(*COLLECT)
+    collect_rarely()
     _run(_serve(data.expanduser(), listen))
 
 

@@ -6,6 +6,7 @@ source account goes below zero, so the sum over all accounts is zero after every
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from tracker.rows import AccountRow, BeaconRow, EntryRow, Row
 from workunits import entries
@@ -31,6 +32,13 @@ class Account:
     spent: int = 0
 
 
+class Entered(NamedTuple):
+    """Where commitments stand in the log, and the link that their lots follow from."""
+
+    number: int
+    link: bytes
+
+
 @dataclass(slots=True)
 class _Draws:
     """Draws that are not written down yet: they share a link until anything else is entered."""
@@ -51,9 +59,6 @@ class Book:
     beacon: Beacon = field(default_factory=lambda: Beacon(bytes(LINK_SIZE)))
     accounts: dict[bytes, Account] = field(default_factory=dict)
     tree: Tree = field(default_factory=Tree)
-    committed: int = 0
-    """The number of the last entry with commitments."""
-
     restarted: bool = False
     """Whether the log still has peers on its roster that a tracker before this one left there."""
 
@@ -154,18 +159,17 @@ class Book:
 
     # -- work -------------------------------------------------------------------------------
 
-    def commits(self, peer: PeerKey, batch: Commits, void: tuple[int, ...] = ()) -> bytes:
-        """Write down what a peer committed to, as it signed it; returns the link for its lots.
+    def commits(self, peer: PeerKey, batch: Commits, void: tuple[int, ...] = ()) -> Entered:
+        """Write down what a peer committed to, as it signed it.
 
         ``void`` are the places in the batch that count for nothing.
         """
         self._write_draws()
-        link = self._link()
+        link, number = self._link(), self.tree.size
         packed, signature = batch.packed, batch.signature
-        self.committed = self.tree.size
         self._enter(entries.Commits((), batch.job, peer, packed, signature, link, void))
         self._used()
-        return link
+        return Entered(number, link)
 
     def draw_link(self, job: JobId) -> bytes:
         """The link for draws of a job, until anything else happens."""

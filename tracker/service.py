@@ -84,8 +84,10 @@ async def _serve(
     reader = Reader(data / DATABASE)
     snapshot = reader.snapshot()
     secret = sha256(identity.sign(Domain.CHANCE, b"")).digest()
-    desk = restore(snapshot, loop.time(), patience, operator=identity.key, secret=secret)
-    desk.floor.epoch = time.time() - loop.time()
+    now = loop.time()
+    desk = restore(
+        *(snapshot, now, patience), operator=identity.key, secret=secret, epoch=time.time() - now
+    )
     sessions = Sessions(desk, writer, identity, clock=loop.time, secret=secret)
     seed = WebSeed(data / "blobs", await reader.blobs_total())
     said = dict(snapshot.statements)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from validators import policies
 from validators.draw import lot
@@ -59,6 +60,14 @@ class Ruling:
     private: bool
 
 
+class Claim(NamedTuple):
+    """What the answer to a unit is and is not, if an answer that the submitter knew decided."""
+
+    unit: int
+    right: frozenset[Digest]
+    wrong: frozenset[Digest]
+
+
 @dataclass(slots=True)
 class Case:
     """A job that is open in the log. Raises ``AuditError`` for what it does not allow."""
@@ -69,8 +78,8 @@ class Case:
     record: Record
     units: dict[int, Unit] = field(default_factory=dict)
     final: set[int] = field(default_factory=set)
-    claims: list[tuple[int, frozenset[Digest], frozenset[Digest]]] = field(default_factory=list)
-    """Units that a known answer is said to have decided: right and wrong digests."""
+    claims: list[Claim] = field(default_factory=list)
+    """Units that a known answer is said to have decided."""
 
     votes: int = 0
     settings: Settings = field(init=False)
@@ -139,7 +148,7 @@ class Case:
         if entry.known:
             digests = [Result.digest_of(raw) for raw in entry.results]
             self.claims.append(
-                (
+                Claim(
                     entry.index,
                     frozenset(digests[entry.cast[at].result] for at in entry.right),
                     frozenset(digests[entry.cast[at].result] for at in entry.wrong),
@@ -282,8 +291,8 @@ class Case:
         if verified:
             for each in right:
                 self.record.verify(each.peer, self.trust)
-        own = entry.known or (
-            bool(judges) and all(each.owner != self.electorate.operator for each in judges)
+        own = policies.is_private(
+            [each.owner for each in judges], self.electorate.operator, known=entry.known
         )
         if entry.silent and not verified:
             raise AuditError(f"nobody confirmed the verdict on unit {entry.index}")
@@ -331,7 +340,7 @@ class Case:
         unit = self.units[entry.index]
         if not unit.right:
             return []
-        if self.settings.batch > 1:
+        if not self.settings.at_once:
             if not unit.confirmed:
                 peers = [unit.votes[token].peer for token in unit.right]
                 self.record.hold(peers, UnitId(self.id, entry.index))
@@ -347,7 +356,7 @@ class Case:
         return peers[: self.manifest.executions]
 
     def _close(self, index: int, unit: Unit) -> None:
-        if not unit.confirmed and self.settings.batch > 1:
+        if not unit.confirmed and not self.settings.at_once:
             self.record.let_go(
                 [unit.votes[token].peer for token in unit.right], UnitId(self.id, index)
             )

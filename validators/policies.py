@@ -9,6 +9,7 @@ from enum import Enum
 from typing import TypeAlias
 
 from validators.settings import Settings
+from workunits.ids import PeerKey
 
 Groups: TypeAlias = Sequence[tuple[int, ...]]
 """For each vote the places of those that agree with it, itself included, in order."""
@@ -133,6 +134,15 @@ def decide(settings: Settings, wanted: Demand, groups: Groups, referees: Sequenc
 def is_verified(right: Sequence[int], referees: Sequence[bool]) -> bool:
     """Whether an accepted result was seen twice, and so says something of its peers."""
     return len(right) > 1 or any(referees[at] for at in right)
+
+
+def is_private(judges: Sequence[PeerKey], operator: PeerKey, *, known: bool) -> bool:
+    """Whether a verdict rests on its submitter's word alone, who could have lied.
+
+    ``judges`` are the owners of the referees who were right; ``known`` is whether an answer decided
+    that the submitter knew.
+    """
+    return known or (bool(judges) and operator not in judges)
 
 
 def is_doubtful(right: int, failures: int) -> bool:

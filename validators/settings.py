@@ -60,6 +60,11 @@ class Settings:
     final_after: int = 7 * DAY
     """Seconds after which a verdict is final although its batch is not complete."""
 
+    @property
+    def at_once(self) -> bool:
+        """Whether every unit is final with its verdict."""
+        return self.batch == 1
+
 
 SETTINGS = {
     Policy.ECONOMY: Settings(copies=1, probation=10, audit=100, referee=50, lead=2),

@@ -13,7 +13,7 @@ from simulator.attackers import ATTACKS
 from simulator.commands import simulate
 from simulator.plot import plot
 from simulator.scene import Scene
-from simulator.table import to_json
+from simulator.table import to_json, to_table, to_text
 from workunits.verification import Policy
 
 SMALL = ("--units", "200", "--peers", "20")
@@ -41,6 +41,40 @@ def test_the_plot_has_a_mark_for_each_row(tmp_path: Path) -> None:
     assert said.exit_code == 0, said.output
     root = ElementTree.parse(file).getroot()
     assert len(root.findall("{http://www.w3.org/2000/svg}g")) == 3
+
+
+def test_a_plot_without_a_folder_is_refused_before_the_work(tmp_path: Path) -> None:
+    file = tmp_path / "nowhere" / "trust.svg"
+    said = CliRunner().invoke(simulate, ("--units", "10000000", "--plot", str(file)))
+    assert said.exit_code == 2
+    assert "no file can be written" in said.output
+
+
+def test_a_narrow_terminal_gets_paragraphs_in_which_nothing_is_cut() -> None:
+    scenes = grid.cells(
+        Scene("", "none", units=50, peers=10, lies=5),
+        ["pair", "strict"],
+        ["clique", "lying-tracker"],
+        [0.2],
+        [0.1],
+    )
+    rows = list(grid.rows(scenes, 1))
+    text = to_text(rows, 40)
+    assert max(map(len, text.splitlines())) <= 40
+    words = text.replace(",", "").split()
+    for row in rows:
+        assert {row.policy, row.attack, f"{row.executions:.3f}"} <= set(words)
+    assert "\u2026" not in text
+
+
+def test_a_column_that_says_nothing_is_left_out() -> None:
+    scenes = grid.cells(Scene("", "none", units=20, peers=5), ["pair"], ["none"], [0.2], [0.1])
+    table = to_table(list(grid.rows(scenes, 1)))
+    names = [str(column.header) for column in table.columns]
+    assert "lies" not in names
+    assert "copies" not in names
+    assert "failed" in names
+    assert not [each for each in to_table([]).columns if each.header == "lies"]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ units, and has those punished who were wrong.
 """
 
 from collections import deque
+from collections.abc import Sequence
 
 from tracker.rows import ContentRow
 from tracker.work.comparing import Comparing
@@ -21,7 +22,7 @@ from validators.electorate import Seat
 from validators.policies import Accept, Another, By, Verdict
 from workunits.entries import Draw
 from workunits.errors import RefusedError
-from workunits.ids import NOBODY, LeaseToken, PeerKey
+from workunits.ids import NOBODY, LeaseToken
 from workunits.results import Result, commitment, seal
 from workunits.statements import Statement
 from workunits.wire.compare import Compared
@@ -71,14 +72,12 @@ class Court:
         floor.touch(unit)
         if peer is None:
             unit.drawn = None
-            if unit.index not in job.waiting:
-                job.waiting.add(unit.index)
-                unit.since = now
-            if now - unit.since >= floor.patience.draw and self._lapse(unit, now):
+            since = job.waiting.setdefault(unit.index, now)
+            if now - since >= floor.patience.draw and self._lapse(unit, now):
                 return
             floor.alarm(now + floor.patience.draw, unit, unit.draws)
             return
-        job.waiting.discard(unit.index)
+        job.waiting.pop(unit.index, None)
         if unit.drawn is not peer:
             unit.drawn = peer
             peer.checks.append(unit)
@@ -96,7 +95,7 @@ class Court:
             return False
         self._floor.book.drawn(Draw(unit.index, 1, NOBODY))
         unit.asked.append(NOBODY)
-        unit.job.waiting.discard(unit.index)
+        unit.job.waiting.pop(unit.index, None)
         self.decide(unit, now)
         return True
 
@@ -229,7 +228,7 @@ class Court:
             self._fail(unit, f"given up after {unit.attempts} lost executions")
             return
         unit.turn(Turn.LOSE)
-        unit.job.waiting.discard(unit.index)
+        unit.job.waiting.pop(unit.index, None)
         unit.job.redo.append(unit.index)
         self._floor.touch(unit)
         self._leasing.feed(now)
@@ -272,62 +271,65 @@ class Court:
         return policies.decide(job.settings, wanted, groups, referees)
 
     def _accept(self, unit: Unit, verdict: Accept, now: float) -> None:
-        job, floor, cast = unit.job, self._floor, unit.committed
-        known = unit.index in job.answers
+        job, cast = unit.job, unit.committed
         right, wrong = ([cast[at] for at in places] for places in (verdict.right, verdict.wrong))
-        judges = [each for each in right if each.referee]
-        unit.confirmed = known or bool(judges)
+        known = unit.index in job.answers
+        verified = known or policies.is_verified(verdict.right, [each.referee for each in cast])
+        judges = [each.peer.owner for each in right if each.referee]
+        silent = self._contradicted(unit, right[0]) if right and verified else []
+        unit.committed, unit.confirmed = right, known or bool(judges)
+        self._write(unit, cast, verdict, silent)
+        if right and (finding := right[0].finding):
+            unit.result = finding.result.encode()
+            unit.reason = finding.result.failure(job.manifest.outputs)
         for execution in wrong:
-            execution.act(Act.LOSE)
+            self._end(execution, Act.LOSE)
             execution.peer.wrong += 1
             job.wrong += 1
-            floor.end(execution)
-            floor.touch(execution.peer)
-        verified = known or policies.is_verified(verdict.right, [each.referee for each in cast])
         for execution in right:
-            execution.act(Act.HOLD)
+            self._end(execution, Act.HOLD)
             execution.peer.right += 1
             if verified:
                 self._sanctions.verify(execution.peer, unit, now)
-            floor.end(execution)
-            floor.touch(execution.peer)
             self._sanctions.reconsider(execution.peer)
-        said = [
-            (each.peer.key, each.token, each.finding.result.encode())
-            for each in cast
-            if each.finding
-        ]
-        silent = self._contradicted(unit, right[0]) if right and verified else []
-        unit.committed = right
-        unit.silent = [each for each in unit.silent if each not in silent]
-        paid: dict[PeerKey, int] = {}
-        if job.settings.batch == 1:
-            paid = {each.peer.key: job.manifest.price for each in unit.payees()}
-        floor.book.verdict(
-            *(job.id, unit.index, said, verdict.right, verdict.wrong, paid),
-            silent=tuple(sorted(each.token for each in silent)),
-            known=known,
-        )
-        own = known or (bool(judges) and all(self._is_own(each) for each in judges))
-        by = job.manifest.submitter if own else None
+        private = policies.is_private(judges, self._floor.electorate.operator, known=known)
+        by = job.manifest.submitter if private else None
         cheats = [each.peer for each in (*wrong, *silent)]
         out = self._sanctions.strike(cheats, by, now)
+        # what rests on a cheat is opened before this unit can complete its batch
         again = self.finality.reopen(cheats, by)
         if right:
-            finding = right[0].finding
-            assert finding is not None
-            unit.result = finding.result.encode()
-            unit.reason = finding.result.failure(job.manifest.outputs)
             self.finality.settle(unit, now)
         else:
             unit.turn(Turn.CONTINUE)
-            floor.touch(unit)
             again.append(unit)
         for each in again:
             if each.stage is Stage.COMPUTING:
                 self.decide(each, now)
         for peer in out:
             self._ban(peer, now)
+
+    def _write(
+        self, unit: Unit, cast: Sequence[Execution], verdict: Accept, silent: Sequence[Execution]
+    ) -> None:
+        job = unit.job
+        price = job.manifest.price
+        paid = {each.peer.key: price for each in unit.payees()} if job.settings.at_once else {}
+        said = [
+            (each.peer.key, each.token, each.finding.result.encode())
+            for each in cast
+            if each.finding
+        ]
+        self._floor.book.verdict(
+            *(job.id, unit.index, said, verdict.right, verdict.wrong, paid),
+            silent=tuple(sorted(each.token for each in silent)),
+            known=unit.index in job.answers,
+        )
+
+    def _end(self, execution: Execution, act: Act) -> None:
+        execution.act(act)
+        self._floor.end(execution)
+        self._floor.touch(execution.peer)
 
     def _contradicted(self, unit: Unit, right: Execution) -> list[Execution]:
         """Those who withheld a result that was not the right one: their commitments prove it.
@@ -341,10 +343,8 @@ class Court:
             execution.peer.wrong += 1
             unit.job.wrong += 1
             self._floor.touch(execution, execution.peer)
+        unit.silent = [each for each in unit.silent if each not in found]
         return found
-
-    def _is_own(self, execution: Execution) -> bool:
-        return execution.peer.owner != self._floor.electorate.operator
 
     def _fail(self, unit: Unit, reason: str) -> None:
         for execution in list(unit.committed):
@@ -364,7 +364,7 @@ class Court:
         floor = self._floor
         floor.electorate.leave(peer.key)
         floor.book.ban(peer.key)
-        floor.quarantine[peer.owner] = now + floor.patience.quarantine
+        floor.isolate(peer.owner, now)
         floor.hungry.pop(peer, None)
         floor.touch(peer)
         reason = f"this peer was banned after {peer.wrong} wrong results"

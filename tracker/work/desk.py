@@ -164,16 +164,14 @@ class Desk:
 
     def commit(self, key: PeerKey, batch: Commits, now: float) -> None:
         """Take commitments; the batch's signature was checked. Stale ones are revoked."""
-        peer, link = self.peers[key], b""
+        peer = self.peers[key]
         done: list[LeaseToken] = []
         fresh, void = self._sort(peer, batch)
-        if fresh:  # the log has a batch before anything that follows from it
-            link = self.book.commits(key, batch, void)
+        # the log has a batch before anything that follows from it
+        entered = self.book.commits(key, batch, void) if fresh else None
         for at, each in enumerate(batch):
-            execution = fresh.get(at)
-            if execution is not None:
-                execution.commitment, execution.seal = each.commitment, each.seal
-                self.floor.commit(execution, link, now)
+            if entered and (execution := fresh.get(at)):
+                self.floor.commit(execution, each, entered, now)
                 self._court.decide(execution.unit, now)
                 done.append(each.token)
                 continue
@@ -279,7 +277,7 @@ class Desk:
         for job in list(floor.jobs.values()):
             for unit in job.units.values():
                 if unit.stage is Stage.COMPUTING and not unit.leased:
-                    job.waiting.add(unit.index)
+                    job.waiting[unit.index] = now
             for unit in list(job.units.values()):
                 self._court.settle(unit, now)  # what its results are is asked for again
 

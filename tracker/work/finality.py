@@ -30,8 +30,8 @@ class Finality:
         unit.turn(Turn.SETTLE)
         unit.drawn = None
         floor.disclose(unit)
-        job.waiting.discard(unit.index)
-        if job.settings.batch == 1:
+        job.waiting.pop(unit.index, None)
+        if job.settings.at_once:
             self._finish(unit)
             return
         unit.since = now
@@ -50,7 +50,7 @@ class Finality:
     def failed(self, unit: Unit) -> None:
         """A unit of a job failed without a verdict: that may complete its batch."""
         job = unit.job
-        if job.settings.batch > 1 and job.count(unit.index, -1):
+        if not job.settings.at_once and job.count(unit.index, -1):
             self._close(job, job.batch(unit.index))
 
     def due(self, job: Job, now: float) -> None:

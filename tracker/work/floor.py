@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 from typing import TypeAlias
 
-from tracker.ledger import Book
+from tracker.ledger import Book, Entered
 from tracker.work.concealed import Concealed
 from tracker.work.dispute import Question
 from tracker.work.outbox import Effects, Outbox
@@ -15,6 +15,7 @@ from validators.draw import lot
 from validators.electorate import Electorate
 from workunits.ids import JobId, LeaseToken, PeerKey
 from workunits.statements import Statement
+from workunits.wire.work import Commit
 
 MAX_ATTEMPTS = 24
 """Executions of one unit, lost ones included, after which it is given up."""
@@ -82,6 +83,11 @@ class Floor:
         for thing in things:
             self.outbox.dirty[thing] = None
 
+    def isolate(self, owner: PeerKey, now: float) -> None:
+        """Let an owner bring no new keys for a while."""
+        self.quarantine = {key: end for key, end in self.quarantine.items() if end > now}
+        self.quarantine[owner] = now + self.patience.quarantine
+
     def score(self, peer: Peer, kind: bytes) -> None:
         """Have a peer's score kept."""
         self.outbox.scores[peer, kind] = None
@@ -128,13 +134,14 @@ class Floor:
         execution.unit.job.version += 1
         self.touch(execution, execution.unit)
 
-    def commit(self, execution: Execution, link: bytes, now: float) -> None:
-        """A lease turned into a commitment; ``link`` is the beacon's, and gives its lot."""
+    def commit(self, execution: Execution, commit: Commit, entered: Entered, now: float) -> None:
+        """A lease turned into a commitment, which was ``entered`` into the ledger."""
         unit, peer = execution.unit, execution.peer
         execution.act(Act.COMMIT)
-        execution.entry = self.book.committed
+        execution.commitment, execution.seal = commit.commitment, commit.seal
+        execution.entry = entered.number
         self.conceal(unit, execution.entry, now)
-        execution.lot = lot(link, unit.id)
+        execution.lot = lot(entered.link, unit.id)
         execution.proven = peer.is_proven(unit.job, self.wall(now))
         execution.referee = self.electorate.is_referee(peer.key, unit.job.manifest)
         execution.platform = peer.offerings.platform if peer.offerings else ""
@@ -181,7 +188,7 @@ class Floor:
         job = unit.job
         unit.drawn = None
         self.disclose(unit)
-        job.waiting.discard(unit.index)
+        job.waiting.pop(unit.index, None)
         job.units.pop(unit.index, None)
         job.version += 1
         self.touch(unit)

@@ -24,13 +24,16 @@ def restore(
     *,
     operator: PeerKey = NOBODY,
     secret: bytes = bytes(LINK_SIZE),
+    epoch: float = 0.0,
 ) -> Desk:
     """Rebuild the desk that wrote ``snapshot``. Deadlines start anew at ``now``.
 
-    ``operator`` is the tracker's key, and the chance of its draws comes from ``secret``.
+    ``operator`` is the tracker's key, and the chance of its draws comes from ``secret``; ``epoch``
+    is the Unix time at which ``now`` was 0.
     """
     desk = Desk(_book(snapshot, operator, Beacon(secret, snapshot.links)), patience)
     floor = desk.floor
+    floor.epoch = epoch
     floor.next_token = snapshot.next_token
     for row in snapshot.peers:
         key = PeerKey(row.key)

@@ -188,7 +188,7 @@ class Unit:
     where a draw lapsed; ``silent`` committed and then withheld the result. ``hidden`` are ledger
     entries that are not shown because of it. ``reopened`` is whether a result was withheld, or a
     cheat's vote beside those that are left struck: then one vote is not enough. ``confirmed`` is
-    whether a referee agreed, ``since`` when it was settled or began to wait. ``opinions`` say of
+    whether a referee agreed, ``since`` when it was settled. ``opinions`` say of
     results, by their digests, whether they are the same; ``shown`` are the peers that were drawn
     to say so, and their owners.
     """
@@ -272,9 +272,9 @@ class Unit:
 @dataclass(slots=True, eq=False)
 class Job:
     """A live job. Units below ``cursor`` were leased at least once; ``redo`` are those to lease
-    again; ``waiting`` are units that need a peer of another owner and have none; ``settled`` have
-    a verdict that is not final, oldest first. ``undecided`` counts, by batch, the units that have
-    none. ``answers`` are the commitments to results that the submitter knows."""
+    again; ``waiting`` are units that need a peer of another owner and have none, and since when;
+    ``settled`` have a verdict that is not final, oldest first. ``undecided`` counts, by batch, the
+    units that have none. ``answers`` are the commitments to results that the submitter knows."""
 
     signed: SignedManifest
     created: float
@@ -282,7 +282,7 @@ class Job:
     cursor: int = 0
     redo: deque[int] = field(default_factory=deque)
     units: dict[int, Unit] = field(default_factory=dict)
-    waiting: set[int] = field(default_factory=set)
+    waiting: dict[int, float] = field(default_factory=dict)
     settled: dict[int, Unit] = field(default_factory=dict)
     undecided: dict[int, int] = field(default_factory=dict)
     ringers: Ringers | None = None

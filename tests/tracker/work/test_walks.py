@@ -14,6 +14,7 @@ from tests.tracker.work.world import PATIENCE, Actor, World, manifest, outcome
 from tracker.rows import EntryRow, ExecutionRow, UnitRow
 from tracker.work.state import Job
 from tracker.work.table import EXECUTION, UNIT, Doing, Stage
+from validators.reputation import STRIKES
 from workunits import entries
 from workunits.entries import Final, Verdict
 from workunits.errors import RefusedError
@@ -143,10 +144,29 @@ class Walk:
         except RefusedError:  # banned: it comes back under another name
             name = next(name for name, one in self.actors.items() if one is actor)
             kind = self.kinds[actor]
-            assert kind not in {"honest", "silent"}, "an honest peer was banned"
+            if kind in {"honest", "silent"}:
+                assert self._outvoted(actor) >= STRIKES, "an honest peer was banned"
             self.lives += 1
             del self.actors[name]
             self._join(f"{kind} again {self.lives}", kind)
+
+    def _outvoted(self, actor: Actor) -> int:
+        """How often a clique, and nobody else, had another answer when no referee was there."""
+        kinds = {each.key: kind for each, kind in self.kinds.items()}
+        tokens = {
+            row.token
+            for row in self.world.rows
+            if isinstance(row, ExecutionRow) and row.peer == actor.key
+        }
+        count = 0
+        for row in self.world.entries():
+            entry = entries.parse(row.entry)
+            if not isinstance(entry, Verdict):
+                continue
+            blamed = {entry.cast[at].token for at in entry.wrong} | set(entry.silent)
+            right = {kinds[entry.cast[at].peer] for at in entry.right}
+            count += bool(blamed & tokens) and right == {"clique"}
+        return count
 
     def _work(self, actor: Actor) -> None:
         kind, rng = self.kinds[actor], self.rng
