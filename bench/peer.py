@@ -73,7 +73,7 @@ async def fetch(part: Part, store: BlobStore, swarm: BlobSwarm) -> None:
     ref = BlobRef(bytes.fromhex(v2), bytes.fromhex(v1), length)
     began = time.perf_counter()
     await swarm.fetch(ref)
-    say([time.perf_counter() - began, swarm.stats.from_webrtc])
+    say([time.perf_counter() - began, swarm.stats.from_peers])
 
 
 async def send(size: int) -> None:

@@ -233,7 +233,7 @@ class Screen:
     def end(self, status: "Status", stats: "SwarmStats") -> None:
         """Say what it came to."""
         moved = {
-            "from_peers": stats.from_webrtc,
+            "from_peers": stats.from_peers,
             "from_tracker": stats.from_webseed,
             "to_peers": stats.sent,
         }

@@ -9,7 +9,7 @@ from workunits.ids import BlobRef
 class Traffic:
     """Bytes of content: taken from peers, from the web seed, and given to peers."""
 
-    webrtc: int = 0
+    peers: int = 0
     webseed: int = 0
     sent: int = 0
 
@@ -30,7 +30,7 @@ class BlobStats:
     ref: BlobRef
     seeding: bool
     peers: int
-    from_webrtc: int
+    from_peers: int
     from_webseed: int
     sent: int
 
@@ -39,7 +39,7 @@ class BlobStats:
 class SwarmStats:
     """What went over the wire since the start, bytes of content; and what is open now."""
 
-    from_webrtc: int
+    from_peers: int
     from_webseed: int
     sent: int
     peers: int

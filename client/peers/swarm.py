@@ -146,14 +146,14 @@ class BlobSwarm:
                 member.torrent.ref,
                 member.torrent.seeding,
                 member.torrent.peers,
-                member.torrent.traffic.webrtc,
+                member.torrent.traffic.peers,
                 member.torrent.traffic.webseed,
                 member.torrent.traffic.sent,
             )
             for member in self._members.values()
         )
         return SwarmStats(
-            self._past.webrtc + sum(blob.from_webrtc for blob in blobs),
+            self._past.peers + sum(blob.from_peers for blob in blobs),
             self._past.webseed + sum(blob.from_webseed for blob in blobs),
             self._past.sent + sum(blob.sent for blob in blobs),
             sum(blob.peers for blob in blobs),
@@ -240,7 +240,7 @@ class BlobSwarm:
         torrent = member.torrent
         if self._members.get(torrent.ref.v1) is member:
             del self._members[torrent.ref.v1]
-            self._past.webrtc += torrent.traffic.webrtc
+            self._past.peers += torrent.traffic.peers
             self._past.webseed += torrent.traffic.webseed
             self._past.sent += torrent.traffic.sent
         if member.result is not None and not member.result.done():
@@ -380,7 +380,7 @@ class BlobSwarm:
             event=event,
             numwant=len(offers),
             uploaded=torrent.traffic.sent,
-            downloaded=torrent.traffic.webrtc + torrent.traffic.webseed,
+            downloaded=torrent.traffic.peers + torrent.traffic.webseed,
             offers=offers,
         )
         return self._socket.send(message.encode())

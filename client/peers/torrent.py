@@ -286,7 +286,7 @@ class Torrent:
                 self._incoming.write(self._layout.offset_of(block), data)
                 self.progressed = now
                 if isinstance(peer, Connection):
-                    self.traffic.webrtc += len(data)
+                    self.traffic.peers += len(data)
                 else:
                     self.traffic.webseed += len(data)
             case download.Check(piece):

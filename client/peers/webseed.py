@@ -121,9 +121,9 @@ async def _serve(torrent: Torrent, seed: WebSeed, layout: Layout) -> bool:
     """Take part until peers deliver again. False when the seed was caught with wrong bytes."""
     source = object()
     torrent.lend(source)
-    from_peers = torrent.traffic.webrtc
+    from_peers = torrent.traffic.peers
     try:
-        while torrent.traffic.webrtc == from_peers and not torrent.complete.is_set():
+        while torrent.traffic.peers == from_peers and not torrent.complete.is_set():
             blocks = torrent.borrow(source)
             if not blocks:
                 await asyncio.sleep(POLL)

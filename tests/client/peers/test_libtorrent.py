@@ -68,4 +68,4 @@ async def test_libtorrent_seeds_to_us(
         leecher, _ = await peers.add()
         path = await leecher.fetch(info.ref)
         assert path.read_bytes() == DATA
-        assert leecher.stats.from_webrtc == len(DATA)
+        assert leecher.stats.from_peers == len(DATA)

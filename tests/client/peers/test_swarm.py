@@ -57,7 +57,7 @@ async def test_callers_of_one_blob_share_one_download(peers: Peers) -> None:
             *(second.fetch(REF, progress=seen.append) for _ in range(5)), second.fetch(REF)
         )
         assert len(set(paths)) == 1
-        assert second.stats.from_webrtc == len(DATA)
+        assert second.stats.from_peers == len(DATA)
         assert seen and seen[-1].done == seen[-1].total == len(DATA)
 
 
@@ -132,7 +132,7 @@ async def test_the_web_seed_serves_what_no_peer_has(peers: Peers, tracker: Track
     async with peers:
         alone, _ = await peers.add(connector=MemoryConnector(), grace=0.0)
         assert (await alone.fetch(REF)).read_bytes() == DATA
-        assert alone.stats.from_webseed == len(DATA) and alone.stats.from_webrtc == 0
+        assert alone.stats.from_webseed == len(DATA) and alone.stats.from_peers == 0
 
 
 async def test_the_web_seed_is_asked_at_once_when_there_is_no_peer_to_wait_for(

@@ -26,7 +26,7 @@ async def test_a_peer_fetches_a_blob_from_a_seed(peers: Peers) -> None:
         leecher, _ = await peers.add()
         path = await leecher.fetch(ref)
         assert path.read_bytes() == data
-        assert leecher.stats.from_webrtc >= SIZE and leecher.stats.from_webseed == 0
+        assert leecher.stats.from_peers >= SIZE and leecher.stats.from_webseed == 0
         assert seeder.stats.sent >= SIZE
     gc.collect()  # aiortc's leftovers would warn here
 
@@ -96,7 +96,7 @@ async def test_a_download_goes_on_while_the_tracker_restarts(
         seeder, _, ref = await seeding(peers, data)
         leecher, _ = await peers.add()
         fetching = asyncio.get_running_loop().create_task(leecher.fetch(ref))
-        await until(lambda: leecher.stats.from_webrtc > 0)
+        await until(lambda: leecher.stats.from_peers > 0)
         await tracker.stop()
         await until(lambda: not leecher.stats.tracker_online)
         late, _ = await peers.add()

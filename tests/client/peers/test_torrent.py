@@ -116,7 +116,7 @@ async def test_a_blob_comes_from_several_peers(make_store: MakeStore) -> None:
         ]
         assert await at.completed() == DATA
         assert all(source.asked for source in sources)
-        assert at.torrent.traffic.webrtc == len(DATA)
+        assert at.torrent.traffic.peers == len(DATA)
 
 
 async def test_a_peer_that_sends_wrong_pieces_is_closed_and_the_blob_still_comes(
