@@ -38,6 +38,9 @@ PAUSE = 1.0
 DUPLICATES = 3
 """In the endgame, how many peers may be asked for one block."""
 
+WINDOW = 16
+"""Pieces after the first missing one that are fetched in order, where order matters."""
+
 Peer = Hashable
 
 
@@ -120,12 +123,25 @@ class Taken:
 
 
 class Picker:
-    """The state of one blob's download."""
+    """The state of one download."""
 
-    def __init__(self, layout: Layout, rng: Random) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        rng: Random,
+        *,
+        have: Iterable[int] = (),
+        sequential: bool = False,
+    ) -> None:
+        """``have`` are pieces that are there already.
+
+        ``sequential`` fetches the first missing pieces in order, for content that is used while
+        it comes; what is beyond them still comes rarest first.
+        """
         self._layout = layout
         self._rng = rng
-        self._missing = set(range(layout.count))
+        self._sequential = sequential
+        self._missing = set(range(layout.count)).difference(have)
         self._peers: dict[Peer, Supply] = {}
         self._rarity = [0] * layout.count
         self._partial: dict[int, Partial] = {}
@@ -341,7 +357,14 @@ class Picker:
     def _order(self, peer: Peer, supply: Supply) -> Iterable[int]:
         """Pieces to fetch from ``peer``: those under way first, then the rarest."""
         usable = self._usable(supply)
-        yield from [p for p, part in self._partial.items() if part.fresh and p in usable]
+        begun = [p for p, part in self._partial.items() if part.fresh and p in usable]
+        if self._sequential and self._missing:
+            first = min(self._missing)
+            near = usable.intersection(range(first, first + WINDOW))
+            yield from sorted(near.intersection(begun).union(near.difference(self._partial)))
+            usable = usable - near
+            begun = [p for p in begun if p not in near]
+        yield from begun
         new = [p for p in usable if p not in self._partial]
         while new:
             low = min(self._rarity[p] for p in new)

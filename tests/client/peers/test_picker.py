@@ -13,6 +13,7 @@ from client.peers.picker import (
     REQUEST_TIMEOUT,
     SOLE_TIMEOUT,
     STALL_TIMEOUT,
+    WINDOW,
     Picker,
 )
 
@@ -60,6 +61,48 @@ def test_the_rarest_piece_comes_first() -> None:
     picker.has("c", [0, 1, 2, 4, 5, 6, 8, 9])
     order = [block.piece for block in picker.pick("a", 0.0)]
     assert order[:2] == [7, 3]
+
+
+def test_pieces_that_were_there_before_are_not_fetched() -> None:
+    picker = Picker(SMALL, Random(5), have=range(8))
+    picker.join("a", 0.0)
+    picker.choke("a", on=False)
+    picker.has_all("a")
+    assert picker.missing == 2 and picker.has_piece(3)
+    assert sorted(block.piece for block in picker.pick("a", 0.0)) == [8, 9]
+    assert Picker(SMALL, Random(5), have=range(10)).done
+
+
+@given(st.integers(0, 2**32), st.integers(1, 200), st.integers(1, 5))
+@settings(max_examples=60, deadline=None)
+def test_in_order_no_piece_is_fetched_while_an_earlier_one_near_the_start_waits(
+    seed: int, pieces: int, peers: int
+) -> None:
+    rng = Random(seed)
+    layout = Layout(pieces * 2 * BLOCK_SIZE - 5, 2 * BLOCK_SIZE, pieces)
+    picker = Picker(layout, rng, sequential=True)
+    owned = {
+        f"peer{n}": set(rng.sample(range(pieces), rng.randint(1, pieces))) for n in range(peers)
+    }
+    owned["saint"] = set(range(pieces))
+    for peer, has in owned.items():
+        picker.join(peer, 0.0)
+        picker.choke(peer, on=False)
+        picker.has(peer, has)
+    asked: set[Block] = set()
+    while not picker.done:
+        first = next(p for p in range(pieces) if not picker.has_piece(p))
+        near = range(first, min(pieces, first + WINDOW))
+        peer = rng.choice(sorted(owned))
+        blocks = picker.pick(peer, 0.0)
+        # What it has near the start and nobody is asked for comes before anything else, in order.
+        due = [b for p in near if p in owned[peer] for b in layout.blocks_of(p) if b not in asked]
+        assert not blocks or blocks[: len(due)] == due[: len(blocks)]
+        asked |= set(blocks)
+        rng.shuffle(blocks)
+        for block in blocks:
+            if picker.received(peer, block, 0.0).complete:
+                picker.verified(block.piece, digests(layout, block.piece))
 
 
 def test_a_piece_under_way_is_finished_before_another_is_begun() -> None:
