@@ -26,17 +26,17 @@ def encode(value: object) -> bytes:
     return cast("bytes", bencodepy.encode(value))
 
 
-def decode(raw: bytes, *, limit: int, what: str = "message") -> Value:
+def decode(raw: bytes, *, limit: int, what: str = "message", depth: int = MAX_DEPTH) -> Value:
     """Decode ``raw`` strictly.
 
     Raises ``LimitError`` above ``limit`` bytes, and ``MalformedError`` for anything that is not
-    the one canonical encoding of its value, is nested deeper than ``MAX_DEPTH``, or holds an
-    integer beyond 64 bits.
+    the one canonical encoding of its value, is nested deeper than ``depth``, or holds an integer
+    beyond 64 bits.
     """
     if len(raw) > limit:
         raise LimitError(f"{what} of {len(raw)} bytes is over the limit of {limit}")
     try:
-        value, end = _read(raw, 0, 0)
+        value, end = _read(raw, 0, depth)
     except IndexError:
         raise MalformedError(f"{what} is not canonical bencode: it is cut off") from None
     except ValueError as error:
@@ -46,7 +46,7 @@ def decode(raw: bytes, *, limit: int, what: str = "message") -> Value:
     return value
 
 
-def _read(raw: bytes, at: int, depth: int) -> tuple[Value, int]:
+def _read(raw: bytes, at: int, left: int) -> tuple[Value, int]:
     head = raw[at]
     if _ZERO <= head <= _NINE:
         return _read_string(raw, at)
@@ -56,21 +56,21 @@ def _read(raw: bytes, at: int, depth: int) -> tuple[Value, int]:
         if b"%d" % number != raw[at + 1 : end] or abs(number) > MAX_INTEGER:
             raise ValueError("an integer has a second spelling, or is beyond 64 bits")
         return number, end + 1
-    if depth == MAX_DEPTH:
-        raise ValueError(f"nested deeper than {MAX_DEPTH}")
+    if not left:
+        raise ValueError("nested too deep")
     if head == _DICTIONARY:
-        return _read_dictionary(raw, at + 1, depth + 1)
+        return _read_dictionary(raw, at + 1, left - 1)
     if head == _LIST:
         items: list[Value] = []
         at += 1
         while raw[at] != _END:
-            item, at = _read(raw, at, depth + 1)
+            item, at = _read(raw, at, left - 1)
             items.append(item)
         return items, at + 1
     raise ValueError(f"no value starts with {raw[at : at + 1]!r}")
 
 
-def _read_dictionary(raw: bytes, at: int, depth: int) -> tuple[Value, int]:
+def _read_dictionary(raw: bytes, at: int, left: int) -> tuple[Value, int]:
     items: dict[bytes, Value] = {}
     before: bytes | None = None
     while raw[at] != _END:
@@ -81,7 +81,7 @@ def _read_dictionary(raw: bytes, at: int, depth: int) -> tuple[Value, int]:
         if _ZERO <= raw[at] <= _NINE:
             items[key], at = _read_string(raw, at)
         else:
-            items[key], at = _read(raw, at, depth)
+            items[key], at = _read(raw, at, left)
     return items, at + 1
 
 
