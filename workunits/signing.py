@@ -30,6 +30,7 @@ class Domain(Enum):
     CHANCE = b"openswarm chance v1\n"
     OWNER = b"openswarm owner v1\n"
     CHECKPOINT = b"openswarm checkpoint v1\n"
+    ANNOUNCE = b"openswarm announce v1\n"
 
 
 _DOMAINS = tuple(domain.value for domain in Domain)

@@ -1,0 +1,67 @@
+"""Passes: what an announce URL says of who announces, where only members may.
+
+``member`` is the key, ``until`` the Unix time at which the pass ends, ``sig`` its signature over
+``until`` in decimal digits. Anything that announces for somebody can carry one, because it is
+only part of an address: no client has to know of it.
+"""
+
+from dataclasses import dataclass
+
+from workunits.errors import MalformedError
+from workunits.ids import PeerKey, parse_hash
+from workunits.signing import SIGNATURE_SIZE, Domain, Identity, verify
+
+MAX_AHEAD = 24 * 3600
+"""Seconds for which a pass may be made out: who gets hold of one announces as its member."""
+
+_DIGITS = 15
+_NAMES = ("member", "until", "sig")
+_HINT = "take the address from the tracker's member: member=HEX&until=SECONDS&sig=HEX"
+
+
+@dataclass(frozen=True, slots=True)
+class SignedPass:
+    """A pass whose signature was checked. ``until`` is Unix seconds."""
+
+    member: PeerKey
+    until: int
+
+    @staticmethod
+    def query(identity: Identity, until: int) -> str:
+        """The part of a query that is a pass of ``identity``."""
+        signature = identity.sign(Domain.ANNOUNCE, b"%d" % until)
+        return f"member={identity.key.hex()}&until={until}&sig={signature.hex()}"
+
+    @classmethod
+    def parse(cls, query: str) -> "SignedPass | None":
+        """The pass in the raw query of an address, or ``None`` if it has none.
+
+        Raises ``MalformedError`` for half a pass and ``SignatureError`` for a forged one.
+        """
+        found: dict[str, str] = {}
+        for pair in query.split("&"):
+            name, _, value = pair.partition("=")
+            if name in _NAMES:
+                if name in found:
+                    raise MalformedError(f"the pass gives {name} twice", hint=_HINT)
+                found[name] = value
+        if not found:
+            return None
+        if len(found) < len(_NAMES):
+            raise MalformedError("the pass lacks a part", hint=_HINT)
+        until, signature = found["until"], _octets(found["sig"])
+        if not (until.isascii() and until.isdigit() and len(until) <= _DIGITS):
+            raise MalformedError("the pass must end at a number of seconds", hint=_HINT)
+        member = PeerKey(parse_hash(found["member"], "member"))
+        verify(member, Domain.ANNOUNCE, until.encode(), signature)
+        return cls(member, int(until))
+
+
+def _octets(text: str) -> bytes:
+    try:
+        value = bytes.fromhex(text)
+    except ValueError:
+        value = b""
+    if len(value) != SIGNATURE_SIZE or len(text) != 2 * SIGNATURE_SIZE:
+        raise MalformedError(f"sig must be {2 * SIGNATURE_SIZE} hex digits", hint=_HINT)
+    return value
