@@ -1,19 +1,24 @@
 """The BitTorrent peer protocol without I/O: bytes in, events out; commands give bytes.
 
-BEP 3 (wire), BEP 6 (fast extension); ``extensions`` has BEP 9 and 10. The stream may be cut
-anywhere. Whatever a peer sends is bounded: one message by its type's size, small messages by an
-allowance that refills with time. An error raised here ends the connection.
+BEP 3 (wire), BEP 6 (fast extension), BEP 52 (hash requests); ``extensions`` has the rest. The
+stream may be cut anywhere. Whatever a peer sends is bounded: one message by its type's size, small
+messages by an allowance that refills with time. An error raised here ends the connection.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from struct import Struct
 from typing import TypeAlias
 
 from client.peers import extensions
-from client.peers.extensions import Extensions
+from client.peers.extensions import Address, Extensions
 from client.peers.layout import Block, Layout
 from workunits.checkpoints import SignedCheckpoint
 from workunits.errors import LimitError, MalformedError
+from workunits.hashtree import MAX_HASHES, HashRequest
+from workunits.ids import HASH_SIZE
+from workunits.torrents import MAX_PIECES
+from workunits.wire.signalling import ID_SIZE
 
 PROTOCOL = b"\x13BitTorrent protocol"
 HANDSHAKE_SIZE = 68
@@ -24,12 +29,20 @@ MAX_BLOCK = 128 * 1024
 QUEUE_LIMIT = extensions.QUEUE_LIMIT
 MAX_EXTENDED = 1 + extensions.MAX_BODY
 MAX_MESSAGE = 9 + MAX_BLOCK
+MAX_TOLD = 2
 ALLOWANCE = 4096
 REFILL = 512.0
 """Small messages that a peer may send: at once, and per second after that."""
 
+MAX_EARLY = 50_000
+"""Messages that are kept until the metainfo is known."""
+
+HASH_COST = 3.0
+"""What a hash request costs of that allowance, beside itself: answering one is work."""
+
 CHOKE, UNCHOKE, INTERESTED, NOT_INTERESTED, HAVE, BITFIELD, REQUEST, PIECE, CANCEL = range(9)
 SUGGEST, HAVE_ALL, HAVE_NONE, REJECT, ALLOWED_FAST, EXTENDED = 13, 14, 15, 16, 17, 20
+HASH_REQUEST, HASHES, HASH_REJECT = 21, 22, 23
 _SIZES = {
     CHOKE: 0,
     UNCHOKE: 0,
@@ -43,21 +56,29 @@ _SIZES = {
     HAVE_NONE: 0,
     REJECT: 12,
     ALLOWED_FAST: 4,
+    HASH_REQUEST: 48,
+    HASH_REJECT: 48,
 }
+_EARLY = frozenset({CHOKE, UNCHOKE, HAVE, BITFIELD, HAVE_ALL, ALLOWED_FAST})
 _LENGTH = Struct(">I")
 _SPAN = Struct(">III")
 _PLACE = Struct(">II")
 _HEAD = Struct(">IB")
 _BLOCK_HEAD = Struct(">IBII")
+_HASH_SPAN = Struct(">32sIIII")
 
 
 @dataclass(frozen=True, slots=True)
 class Handshaken:
-    """The peer is in the same swarm. ``peer_id`` is whatever it claims."""
+    """The peer is in the same swarm. ``peer_id`` is whatever it claims.
+
+    ``hashes`` is whether it knows the swarm by its v2 hash, and so takes hash requests (BEP 52).
+    """
 
     peer_id: bytes
     fast: bool
     extended: bool
+    hashes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +143,28 @@ class AllowedFast:
     piece: int
 
 
+@dataclass(frozen=True, slots=True)
+class HashesRequested:
+    """The peer asks for a part of a file's hash tree (BEP 52)."""
+
+    request: HashRequest
+
+
+@dataclass(frozen=True, slots=True)
+class HashesReceived:
+    """A part of a hash tree came, unchecked: the hashes that were asked for, then their proof."""
+
+    request: HashRequest
+    hashes: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class HashesRejected:
+    """The peer does not have that part of a hash tree."""
+
+    request: HashRequest
+
+
 Event: TypeAlias = (
     Handshaken
     | Choking
@@ -133,38 +176,61 @@ Event: TypeAlias = (
     | Received
     | Rejected
     | AllowedFast
+    | HashesRequested
+    | HashesReceived
+    | HashesRejected
     | extensions.Event
 )
 
 
 class PeerWire:
-    """One connection's protocol state."""
+    """One connection's protocol state.
+
+    While the metainfo is not known there is no layout: what the peer says that it has is kept and
+    comes out of ``learn``, and it may not send blocks.
+    """
 
     __slots__ = (
         "_allowance",
         "_buffer",
+        "_early",
         "_extensions",
-        "_first",
-        "_info_hash",
         "_last",
         "_layout",
+        "_names",
         "_peer_id",
+        "_told",
+        "_v2",
         "fast",
         "ready",
     )
 
     def __init__(
-        self, info_hash: bytes, peer_id: bytes, layout: Layout, metadata_size: int, now: float
+        self,
+        names: tuple[bytes | None, bytes | None],
+        peer_id: bytes,
+        layout: Layout | None,
+        metadata_size: int | None,
+        now: float,
+        *,
+        port: int = 0,
     ) -> None:
-        """``metadata_size`` is the exact size of the info dictionary; the layout decides it."""
-        self._info_hash = info_hash
+        """``names`` are the v1 and the v2 info-hash, one of which may be missing.
+
+        ``metadata_size`` is the exact size of the info dictionary, where it is known; ``port`` is
+        where we listen on TCP.
+        """
+        v1, v2 = names
+        self._v2 = v2[:ID_SIZE] if v2 is not None else None
+        self._names = [name for name in (v1, self._v2) if name is not None]
         self._peer_id = peer_id
         self._layout = layout
-        self._extensions = Extensions(metadata_size)
+        self._extensions = Extensions(metadata_size, port)
         self._buffer = bytearray()
         self._allowance = float(ALLOWANCE)
         self._last = now
-        self._first = True
+        self._told = 0
+        self._early: list[tuple[int, bytes]] = []
         self.fast = False
         self.ready = False
 
@@ -172,7 +238,7 @@ class PeerWire:
 
     def handshake(self) -> bytes:
         """The first 68 bytes of a connection."""
-        return PROTOCOL + RESERVED + self._info_hash + self._peer_id
+        return PROTOCOL + RESERVED + self._names[0] + self._peer_id
 
     def introduce(self, *, metadata: bool) -> bytes:
         """The extension handshake (BEP 10), for peers whose handshake says that they extend."""
@@ -183,7 +249,7 @@ class PeerWire:
         if self.fast and every:
             return message(HAVE_ALL)
         if every:
-            count = self._layout.count
+            count = self._layout.count if self._layout is not None else 0
             full = bytearray(b"\xff" * -(-count // 8))
             if count % 8:
                 full[-1] = (0xFF00 >> (count % 8)) & 0xFF
@@ -204,11 +270,29 @@ class PeerWire:
         """Tell what was seen of the ledger, once, if the peer's introduction asks for that."""
         return _extended(self._extensions.tell(signed))
 
+    def tell_peers(self, added: Iterable[Address], dropped: Iterable[Address] = ()) -> bytes:
+        """Tell whom we are connected to over TCP (BEP 11), if the peer takes that."""
+        return _extended(self._extensions.tell_peers(added, dropped))
+
     def reject(self, block: Block) -> bytes:
         """Refuse a request; peers without the fast extension are told nothing."""
         return message(REJECT, _SPAN.pack(*block)) if self.fast else b""
 
     # -- input ------------------------------------------------------------------------------
+
+    def learn(self, layout: Layout, metadata_size: int) -> list[Event]:
+        """The metainfo is known now; returns what the peer said that could not be understood
+        before. Raises as ``receive`` does."""
+        if self._layout is not None:
+            return []
+        self._layout = layout
+        self._extensions.learn(metadata_size)
+        early, self._early = self._early, []
+        events: list[Event] = []
+        for kind, body in early:
+            self._check_size(kind, len(body))
+            self._understand(kind, body, events)
+        return events
 
     def receive(self, data: bytes, now: float) -> list[Event]:
         """Take bytes from the peer at time ``now`` (seconds).
@@ -242,7 +326,6 @@ class PeerWire:
             if end - at < 4 + size:
                 break
             if kind == PIECE:
-                self._first = False
                 piece, begin = _PLACE.unpack_from(buffer, at + 5)
                 body = bytes(memoryview(buffer)[at + 13 : at + 4 + size])
                 events.append(Received(self._inside(piece, begin, len(body)), body))
@@ -264,11 +347,14 @@ class PeerWire:
             raise MalformedError("the peer does not speak the BitTorrent protocol")
         if len(buffer) < HANDSHAKE_SIZE:
             return False
-        if buffer[28:48] != self._info_hash:
+        name = bytes(buffer[28:48])
+        if name not in self._names:
             raise MalformedError("the peer is in another swarm")
         self.fast = bool(buffer[27] & 0x04)
         self.ready = True
-        events.append(Handshaken(bytes(buffer[48:68]), self.fast, bool(buffer[25] & 0x10)))
+        extended = bool(buffer[25] & 0x10)
+        hashes = name == self._v2
+        events.append(Handshaken(bytes(buffer[48:68]), self.fast, extended, hashes))
         return True
 
     def _check_size(self, kind: int, size: int) -> None:
@@ -277,8 +363,14 @@ class PeerWire:
             if size != fixed:
                 raise MalformedError(f"peer message {kind} has {size} bytes instead of {fixed}")
         elif kind == BITFIELD:
-            if size != -(-self._layout.count // 8):
+            layout = self._layout
+            if layout is None and size > -(-MAX_PIECES // 8):
+                raise LimitError(f"the peer's bitfield of {size} bytes is too long")
+            if layout is not None and size != -(-layout.count // 8):
                 raise MalformedError("the peer's bitfield does not fit the number of pieces")
+        elif kind == HASHES:
+            if not _HASH_SPAN.size <= size <= _HASH_SPAN.size + HASH_SIZE * MAX_HASHES:
+                raise MalformedError(f"the peer's hashes have {size} bytes")
         elif kind == PIECE:
             if size <= 8:
                 raise MalformedError("the peer sent an empty block")
@@ -286,39 +378,59 @@ class PeerWire:
             raise LimitError(f"peer message {kind} of {size} bytes is over {MAX_EXTENDED}")
 
     def _handle(self, kind: int, body: bytes, events: list[Event]) -> None:
-        first, self._first = self._first, False
-        if kind == REQUEST:
+        if kind == REQUEST and self._layout is not None:
             block = self._inside(*_SPAN.unpack(body))
             if block.length > MAX_BLOCK:
                 raise LimitError(f"the peer asks for {block.length} bytes at once")
             events.append(Requested(block))
             return
         self.charge()
-        if kind in (CHOKE, UNCHOKE):
-            events.append(Choking(kind == CHOKE))
-        elif kind in (INTERESTED, NOT_INTERESTED):
+        if kind in (BITFIELD, HAVE_ALL, HAVE_NONE):
+            # First, says BEP 3, but who joined with a magnet link says it again with the metadata.
+            self._told += 1
+            if self._told > MAX_TOLD:
+                raise MalformedError("the peer says over and over what it has")
+        if kind in (INTERESTED, NOT_INTERESTED):
             events.append(Interested(kind == INTERESTED))
-        elif kind in (HAVE, ALLOWED_FAST):
-            piece = self._piece(_LENGTH.unpack(body)[0])
-            events.append(Has((piece,)) if kind == HAVE else AllowedFast(piece))
-        elif kind in (BITFIELD, HAVE_ALL, HAVE_NONE):
-            # Extension handshakes may come before it; anything else may not.
-            if not first:
-                raise MalformedError("the peer says twice or too late what it has")
-            if kind == HAVE_ALL:
-                events.append(HasAll())
-            elif kind == BITFIELD:
-                events.append(self._bitfield(body))
-        elif kind in (CANCEL, REJECT):
-            block = self._inside(*_SPAN.unpack(body))
-            events.append(Cancelled(block) if kind == CANCEL else Rejected(block))
         elif kind == EXTENDED:
-            self._first = first
             event = self._extensions.receive(body)
             if event is not None:
                 events.append(event)
+        elif kind == HASH_REQUEST:
+            self.charge(HASH_COST)
+            events.append(HashesRequested(HashRequest(*_HASH_SPAN.unpack(body))))
+        elif kind in (HASHES, HASH_REJECT):
+            request = HashRequest(*_HASH_SPAN.unpack_from(body))
+            rejected = kind == HASH_REJECT
+            hashes = body[_HASH_SPAN.size :]
+            events.append(HashesRejected(request) if rejected else HashesReceived(request, hashes))
+        elif kind == REQUEST:
+            events.append(Requested(Block(*_SPAN.unpack(body))))  # we have nothing: for a refusal
+        elif self._layout is None:
+            if len(self._early) >= MAX_EARLY:
+                raise LimitError("the peer says too much before the metainfo is known")
+            if kind in _EARLY:
+                self._early.append((kind, body))
+        else:
+            self._understand(kind, body, events)
+
+    def _understand(self, kind: int, body: bytes, events: list[Event]) -> None:
+        """Take a message that is about pieces."""
+        if kind in (CHOKE, UNCHOKE):
+            events.append(Choking(kind == CHOKE))
+        elif kind in (HAVE, ALLOWED_FAST):
+            piece = self._piece(_LENGTH.unpack(body)[0])
+            events.append(Has((piece,)) if kind == HAVE else AllowedFast(piece))
+        elif kind == HAVE_ALL:
+            events.append(HasAll())
+        elif kind == BITFIELD:
+            events.append(self._bitfield(body))
+        elif kind in (CANCEL, REJECT):
+            block = self._inside(*_SPAN.unpack(body))
+            events.append(Cancelled(block) if kind == CANCEL else Rejected(block))
 
     def _bitfield(self, body: bytes) -> Event:
+        assert self._layout is not None
         count = self._layout.count
         bits = int.from_bytes(body, "big")
         spare = 8 * len(body) - count
@@ -329,13 +441,14 @@ class PeerWire:
         return Has(tuple(i for i in range(count) if body[i >> 3] & (0x80 >> (i & 7))))
 
     def _piece(self, piece: int) -> int:
+        assert self._layout is not None
         if piece >= self._layout.count:
             raise MalformedError(f"the peer names piece {piece} of {self._layout.count}")
         return piece
 
     def _inside(self, piece: int, begin: int, length: int) -> Block:
         block = Block(piece, begin, length)
-        if not self._layout.holds(block):
+        if self._layout is None or not self._layout.holds(block):
             raise MalformedError("the peer names a block outside of the blob")
         return block
 
@@ -343,6 +456,16 @@ class PeerWire:
 def message(kind: int, body: bytes = b"") -> bytes:
     """One message: its length, its kind, its body (BEP 3)."""
     return _HEAD.pack(1 + len(body), kind) + body
+
+
+def ask_hashes(request: HashRequest) -> bytes:
+    """Ask for a part of a file's hash tree."""
+    return message(HASH_REQUEST, _pack_hashes(request))
+
+
+def give_hashes(request: HashRequest, hashes: bytes) -> bytes:
+    """Answer a hash request; no hashes refuse it."""
+    return message(HASHES if hashes else HASH_REJECT, _pack_hashes(request) + hashes)
 
 
 def have(piece: int) -> bytes:
@@ -375,3 +498,8 @@ def bitfield_of(pieces: set[int], count: int) -> bytes:
 
 def _extended(body: bytes) -> bytes:
     return message(EXTENDED, body) if body else b""
+
+
+def _pack_hashes(request: HashRequest) -> bytes:
+    span = (request.base, request.index, request.length, request.proof)
+    return _HASH_SPAN.pack(request.root, *span)

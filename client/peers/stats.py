@@ -25,9 +25,10 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class BlobStats:
-    """One blob that this swarm fetches or serves."""
+    """One torrent that this swarm fetches or serves; ``ref`` if it is a blob of the store."""
 
-    ref: BlobRef
+    info_hash: bytes
+    ref: BlobRef | None
     seeding: bool
     peers: int
     from_peers: int

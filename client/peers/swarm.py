@@ -1,4 +1,4 @@
-"""Fetch and seed blobs among peers: the whole data plane behind one object.
+"""Fetch and seed torrents among peers: the whole data plane behind one object.
 
 async with BlobSwarm(store, "http://127.0.0.1:8080") as swarm:
     path = await swarm.fetch(ref)
@@ -18,16 +18,20 @@ from typing import Any
 import aiohttp
 
 from client.blobs import BlobStore
+from client.shelves import BlobShelf
 from client.peers.extensions import Gossip
 from client.peers.member import Batch, Listener, Member
 from client.peers.signalling import Schedule, TrackerSocket
 from client.peers.stats import BlobStats, Progress, SwarmStats, Traffic
+from client.peers.storage import Shelf
 from client.peers.torrent import Torrent
 from client.peers.transport import Channel, Connector, Dial
 from client.peers.webrtc import WebRtcConnector
 from client.peers.webseed import WebSeed, assist
 from workunits.errors import SwarmError, UnavailableError
 from workunits.ids import BlobRef
+from workunits.links import Target
+from workunits.torrents import TorrentInfo
 from workunits.wire.signalling import (
     ID_SIZE,
     Announce,
@@ -143,7 +147,8 @@ class BlobSwarm:
         """Counters and what is open now."""
         blobs = tuple(
             BlobStats(
-                member.torrent.ref,
+                member.torrent.target.hash20,
+                member.ref,
                 member.torrent.seeding,
                 member.torrent.peers,
                 member.torrent.traffic.peers,
@@ -174,9 +179,11 @@ class BlobSwarm:
             await asyncio.to_thread(self._store.add, b"")
         path = self._store.path_of(ref)
         if path is not None:
-            self._join(ref)
+            self._join_blob(ref)
             return path
-        member = self._join(ref)
+        return await self._completed(self._join_blob(ref), progress)
+
+    async def _completed(self, member: Member, progress: Listener | None) -> Path:
         if member.result is None:
             member.result = asyncio.get_running_loop().create_future()
             self._spawn(self._download, member, member.result, member=member)
@@ -200,33 +207,47 @@ class BlobSwarm:
         if self._store.path_of(ref) is None:
             raise UnavailableError(f"blob {ref} is not in the store", hint="Add or fetch it first.")
         self._store.hold(ref, SEED_REASON)
-        self._join(ref)
+        self._join_blob(ref)
 
     def unseed(self, ref: BlobRef) -> None:
         """Serve ``ref`` no longer; unknown ones are no error. A fetch under way goes on."""
         self._store.release(ref, SEED_REASON)
         member = self._members.get(ref.v1)
-        if member is not None and member.torrent.ref == ref and not member.waiters:
+        if member is not None and member.ref == ref and not member.waiters:
             self._leave(member)
 
     # -- members ----------------------------------------------------------------------------
 
-    def _join(self, ref: BlobRef) -> Member:
+    def _join_blob(self, ref: BlobRef) -> Member:
         member = self._members.get(ref.v1)
+        if member is None:
+            return self._join(Target.of(ref), BlobShelf(self._store, ref), ref=ref)
+        if member.ref != ref:
+            raise UnavailableError(
+                f"blob {ref} shares its v1 hash with another one", hint="One of them is forged."
+            )
+        return member
+
+    def _join(
+        self,
+        target: Target,
+        shelf: Shelf,
+        *,
+        ref: BlobRef | None = None,
+        sequential: bool = False,
+    ) -> Member:
+        member = self._members.get(target.hash20)
         if member is not None:
-            if member.torrent.ref != ref:
-                raise UnavailableError(
-                    f"blob {ref} shares its v1 hash with another one", hint="One of them is forged."
-                )
             return member
         torrent = Torrent(
-            *(ref, self._store, self._peer_id),
+            *(target, shelf, self._peer_id),
             rng=self._rng,
             clock=self._clock,
             gossip=self._gossip,
+            sequential=sequential,
         )
-        member = Member(torrent, Schedule(self._rng))
-        self._members[ref.v1] = member
+        member = Member(torrent, Schedule(self._rng), ref)
+        self._members[target.hash20] = member
         self._announce_due(member)
         return member
 
@@ -238,8 +259,8 @@ class BlobSwarm:
 
     def _forget(self, member: Member) -> None:
         torrent = member.torrent
-        if self._members.get(torrent.ref.v1) is member:
-            del self._members[torrent.ref.v1]
+        if self._members.get(torrent.target.hash20) is member:
+            del self._members[torrent.target.hash20]
             self._past.peers += torrent.traffic.peers
             self._past.webseed += torrent.traffic.webseed
             self._past.sent += torrent.traffic.sent
@@ -253,19 +274,10 @@ class BlobSwarm:
     async def _download(self, member: Member, result: "asyncio.Future[Path]") -> None:
         torrent = member.torrent
         try:
-            async with asyncio.TaskGroup() as group:
-                helper = group.create_task(
-                    assist(
-                        torrent,
-                        self._seed,
-                        grace=self._grace,
-                        alone=lambda: member.schedule.alone,
-                        clock=self._clock,
-                        rng=self._rng,
-                    )
-                )
+            if member.ref is None:
                 await torrent.complete.wait()
-                helper.cancel()
+            else:
+                await self._assisted(member, member.ref)
             path = await torrent.finish()
         except SwarmError as error:
             if not result.done():
@@ -279,9 +291,24 @@ class BlobSwarm:
         self._report(member)
         self._announce_due(member)
 
+    async def _assisted(self, member: Member, ref: BlobRef) -> None:
+        async with asyncio.TaskGroup() as group:
+            helper = group.create_task(
+                assist(
+                    member.torrent,
+                    *(ref, self._seed),
+                    grace=self._grace,
+                    alone=lambda: member.schedule.alone,
+                    clock=self._clock,
+                    rng=self._rng,
+                )
+            )
+            await member.torrent.complete.wait()
+            helper.cancel()
+
     def _report(self, member: Member) -> None:
         torrent = member.torrent
-        progress = Progress(torrent.done, torrent.ref.length, torrent.peers)
+        progress = Progress(torrent.done, torrent.length or 0, torrent.peers)
         for listener in member.listeners:
             listener(progress)
 
@@ -323,13 +350,13 @@ class BlobSwarm:
             torrent = member.torrent
             torrent.tick()
             if torrent.seeding:
-                if self._store.info_of(torrent.ref) is None:
+                if member.ref is not None and self._store.info_of(member.ref) is None:
                     self._leave(member)  # evicted
             elif not torrent.complete.is_set():
                 if now - torrent.progressed > self._patience:
                     torrent.fail(
                         UnavailableError(
-                            f"nobody delivered blob {torrent.ref} for {self._patience:.0f} s",
+                            f"nobody delivered {torrent.target} for {self._patience:.0f} s",
                             hint="Check that a peer which has it is online and can be reached.",
                         )
                     )
@@ -373,10 +400,11 @@ class BlobSwarm:
 
     def _announce(self, member: Member, event: Event, offers: tuple[Offer, ...] = ()) -> bool:
         torrent = member.torrent
+        left = None if torrent.length is None else max(1, torrent.length - torrent.done)
         message = Announce(
-            torrent.ref.v1,
+            torrent.target.hash20,
             self._peer_id,
-            left=0 if torrent.seeding else max(1, torrent.ref.length - torrent.done),
+            left=0 if torrent.seeding else left,
             event=event,
             numwant=len(offers),
             uploaded=torrent.traffic.sent,
@@ -441,7 +469,7 @@ class BlobSwarm:
             member.offering.pop(key, None)
             await self._attach(member, channel, remote)
         except (SwarmError, OSError) as error:  # TimeoutError and ConnectionError are OSErrors
-            log.debug("an offer for blob %s came to nothing: %s", torrent.ref, error)
+            log.debug("an offer for %s came to nothing: %s", torrent.target, error)
         finally:
             self._offers.pop(key, None)
             if dial is not None:
@@ -472,14 +500,14 @@ class BlobSwarm:
         dial: Dial | None = None
         try:
             dial = await self._connector.answer(offer.sdp)
-            reply = Answer(torrent.ref.v1, self._peer_id, remote, offer.offer_id, dial.sdp)
+            reply = Answer(torrent.target.hash20, self._peer_id, remote, offer.offer_id, dial.sdp)
             if not self._socket.send(reply.encode()):
                 return
             channel = await dial.open()
             member.answering.discard(remote)
             await self._attach(member, channel, remote)
         except (SwarmError, OSError) as error:
-            log.debug("an offer for blob %s came to nothing: %s", torrent.ref, error)
+            log.debug("an offer for %s came to nothing: %s", torrent.target, error)
         finally:
             if dial is not None:
                 await dial.close()

@@ -1,4 +1,4 @@
-"""One blob in the swarm: the peers that share it, what is fetched from and served to them.
+"""One torrent in the swarm: the peers that share it, what is fetched from and served to them.
 
 Wires, pure state and files meet here. Nothing in here opens a connection; see ``swarm``.
 """
@@ -6,24 +6,26 @@ Wires, pure state and files meet here. Nothing in here opens a connection; see `
 import asyncio
 import logging
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field
 from hashlib import sha1, sha256
 from pathlib import Path
 from random import Random
-from typing import BinaryIO
 
-from client.blobs import BlobStore, Incoming
-from client.peers import download, extensions, protocol
+from client.peers import download, extensions, layers, protocol
+from client.peers.connection import Connection
 from client.peers.download import Download
-from client.peers.extensions import Gossip
+from client.peers.exchange import Exchange
+from client.peers.extensions import Address, Gossip
 from client.peers.layout import Block, Layout
 from client.peers.protocol import PeerWire
 from client.peers.stats import Traffic
+from client.peers.storage import Shelf, Storage
+from client.peers.throttle import Throttle
 from client.peers.transport import Channel
+from client.peers.trees import Trees
 from client.peers.upload import Turn, Upload
 from workunits.errors import LimitError, MalformedError, SwarmError, UnavailableError
-from workunits.ids import BlobRef
-from workunits.metainfo import Metainfo, info_size_of
+from workunits.links import Target
+from workunits.torrents import TorrentInfo, parse_torrent_info, piece_root
 
 log = logging.getLogger(__name__)
 
@@ -32,85 +34,76 @@ KEEPALIVE = 90.0
 SILENCE_TIMEOUT = 240.0
 """Seconds: for the handshake, between our keepalives, and without a byte from a peer."""
 
-OUTBOX_LIMIT = 1024 * 1024
-"""Bytes of small messages that may wait for a peer that does not read."""
-
 Clock = Callable[[], float]
-
-
-@dataclass(slots=True, eq=False)
-class Connection:
-    """One peer of one blob."""
-
-    channel: Channel
-    wire: PeerWire
-    remote: bytes
-    """The id under which the tracker knows the peer."""
-
-    heard: float
-    joined: bool = False
-    extended: bool = False
-    every: bool = False
-    interested: bool = False
-    spoke: float = 0.0
-    outbox: list[bytes] = field(default_factory=list)
-    waiting: int = 0
-    wake: asyncio.Event = field(default_factory=asyncio.Event)
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
+Acquaint = Callable[[tuple[Address, ...], tuple[Address, ...]], None]
+"""Hears of addresses that a peer says it is, and is no longer, connected to."""
 
 
 class Torrent:
-    """The state of one blob that is fetched, served, or both."""
+    """The state of one torrent that is fetched, served, or both."""
 
     def __init__(
         self,
-        ref: BlobRef,
-        store: BlobStore,
+        target: Target,
+        shelf: Shelf,
         peer_id: bytes,
         *,
         rng: Random,
         clock: Clock,
         gossip: Gossip | None = None,
+        throttle: Throttle | None = None,
+        port: int = 0,
+        acquaint: Acquaint | None = None,
+        sequential: bool = False,
     ) -> None:
-        """Start as a seed when ``store`` has the blob, and else as a download."""
-        self.ref = ref
+        """Start as a seed when ``shelf`` is complete, and else as a download.
+
+        ``port`` is where we listen on TCP, 0 for nowhere. Without ``acquaint`` no addresses are
+        exchanged with peers.
+        """
+        self.target = target
         self.traffic = Traffic()
         self.banned: set[bytes] = set()
         self.failure: SwarmError | None = None
         self.complete = asyncio.Event()
         """Set when every piece is verified, or ``failure`` says why that will never be."""
 
-        self._store = store
+        self._shelf = shelf
         self._peer_id = peer_id
         self._gossip = gossip
+        self._throttle = throttle
         self._clock = clock
-        self._layout = Layout.of(ref.length)
-        self._metadata_size = info_size_of(ref.length)
+        self._port = port
+        self._acquaint = acquaint
+        self._exchange = Exchange()
         self._upload = Upload()
         self._peers: dict[Connection, None] = {}
-        self._incoming: Incoming | None = None
-        self._file: BinaryIO | None = None
+        self._storage: Storage | None = None
         self._distrusted: set[Hashable] = set()
-        self._info: Metainfo | None = store.info_of(ref)
+        self._info: TorrentInfo | None = None
+        self._layout: Layout | None = None
         self._download: Download | None = None
+        self._trees: Trees | None = None
         self.progressed = clock()
         """When content last came."""
 
-        if self._info is not None:
-            self._file = store.open(ref)
+        if shelf.complete:
+            self._seed()
             self.complete.set()
         else:
-            self._download = Download(ref, rng)
+            self._download = Download(self._parse, rng, sequential=sequential)
+            if shelf.info is not None:
+                self.know(shelf.info)
 
     # -- state ------------------------------------------------------------------------------
 
     @property
     def seeding(self) -> bool:
-        """Whether the whole blob is in the store."""
+        """Whether all of the content is here."""
         return self._download is None
 
     @property
-    def info(self) -> Metainfo | None:
+    def info(self) -> TorrentInfo | None:
         """The metainfo, once it is known."""
         return self._info
 
@@ -120,12 +113,19 @@ class Torrent:
         return len(self._peers)
 
     @property
+    def length(self) -> int | None:
+        """Bytes of content, padding included; ``None`` while nobody said so."""
+        return self._info.length if self._info is not None else self.target.length
+
+    @property
     def done(self) -> int:
         """Bytes that are verified; the last piece counts like the others until all are there."""
-        if self._download is None:
-            return self.ref.length
-        verified = self._layout.count - self._download.picker.missing
-        return min(self.ref.length, verified * self._layout.piece_length)
+        if self._layout is None:
+            return 0
+        picker = self._download.picker if self._download is not None else None
+        missing = picker.missing if picker is not None else 0
+        verified = (self._layout.count - missing) * self._layout.piece_length
+        return min(self._layout.length, verified)
 
     def connections(self, remote: bytes, within: float = SILENCE_TIMEOUT) -> int:
         """Connections to the peer of this tracker id that sent something in ``within`` seconds."""
@@ -134,11 +134,18 @@ class Torrent:
 
     # -- connections ------------------------------------------------------------------------
 
-    async def attach(self, channel: Channel, remote: bytes) -> None:
-        """Run a connection to its end. Never raises for what the peer does; closes it."""
+    async def attach(
+        self, channel: Channel, remote: bytes, *, address: Address | None = None
+    ) -> None:
+        """Run a connection to its end. Never raises for what the peer does; closes it.
+
+        ``address`` is where the peer can be dialled over TCP; its port is 0 when it dialled us.
+        """
         now = self._clock()
-        wire = PeerWire(self.ref.v1, self._peer_id, self._layout, self._metadata_size, now)
-        connection = Connection(channel, wire, remote, heard=now)
+        names = (self.target.v1, self.target.v2)
+        size = len(self._info.raw) if self._info is not None else None
+        wire = PeerWire(names, self._peer_id, self._layout, size, now, port=self._port)
+        connection = Connection(channel, wire, remote, heard=now, address=address)
         self._peers[connection] = None
         try:
             async with asyncio.TaskGroup() as group:
@@ -151,7 +158,7 @@ class Torrent:
                     task.cancel()
         except* (SwarmError, OSError) as errors:
             for error in errors.exceptions:
-                log.debug("peer of blob %s: %s", self.ref, error)
+                log.debug("peer of %s: %s", self.target, error)
         finally:
             self._peers.pop(connection, None)
             self._gone(connection)
@@ -159,7 +166,7 @@ class Torrent:
 
     async def _read(self, connection: Connection) -> None:
         wire = connection.wire
-        self._send(connection, wire.handshake())
+        connection.send(wire.handshake())
         while data := await connection.channel.receive():
             now = connection.heard = self._clock()
             try:
@@ -169,24 +176,25 @@ class Torrent:
             except (MalformedError, LimitError) as error:
                 self._expel(connection, error.message)
                 return
+            if self._throttle is not None:
+                await self._throttle.down(len(data))
         connection.ended.set()
 
     async def _write(self, connection: Connection) -> None:
-        channel, outbox = connection.channel, connection.outbox
+        channel = connection.channel
         while True:
             await connection.wake.wait()
             connection.wake.clear()
             while True:
-                if outbox:
-                    data = b"".join(outbox)
-                    outbox.clear()
-                    connection.waiting = 0
+                if connection.outbox:
                     connection.spoke = self._clock()
-                    await channel.send(data)
+                    await channel.send(connection.take())
                     continue
                 block = self._upload.next(connection)
                 if block is None:
                     break
+                if self._throttle is not None:
+                    await self._throttle.up(block.length)
                 data = self._content(block)
                 await channel.send(protocol.serve(block, data))
                 self.traffic.sent += len(data)
@@ -194,79 +202,103 @@ class Torrent:
     def _handle(self, connection: Connection, event: protocol.Event, now: float) -> None:
         wire = connection.wire
         match event:
-            case protocol.Handshaken(_, _, extended):
-                self._greet(connection, extended, now)
+            case protocol.Handshaken():
+                self._greet(connection, event, now)
             case protocol.Interested(on):
                 connection.interested = on
                 self._turn(self._upload.interest(connection, on, now))
             case protocol.Requested(block):
                 if not (self._has(block.piece) and self._upload.request(connection, block)):
                     wire.charge()
-                    self._send(connection, wire.reject(block))
+                    connection.send(wire.reject(block))
                 else:
                     connection.wake.set()
             case protocol.Cancelled(block):
                 if self._upload.cancel(connection, block):
-                    self._send(connection, wire.reject(block))
+                    connection.send(wire.reject(block))
+            case protocol.HashesRequested(request):
+                hashes = self._trees.answer(request) if self._trees is not None else b""
+                connection.send(protocol.give_hashes(request, hashes))
             case extensions.MetadataRequested(part):
                 raw = self._info.raw if self._info is not None else None
-                self._send(connection, wire.give_metadata(part, raw))
+                connection.send(wire.give_metadata(part, raw))
             case extensions.CheckpointTold(signed):
                 if self._gossip is not None:
                     self._gossip.hear(signed)
+            case extensions.PeersTold(added, dropped):
+                if self._acquaint is not None:
+                    self._acquaint(added, dropped)
             case _:
-                if isinstance(event, protocol.HasAll):
-                    connection.every = True
-                if isinstance(event, extensions.Introduced) and self._gossip is not None:
-                    head = self._gossip.head()
-                    self._send(connection, wire.tell(head) if head is not None else b"")
-                if self._download is not None:
-                    fast = wire.fast
-                    self._run(self._download.handle(connection, event, now, fast=fast), now)
+                self._hear(connection, event, now)
         if self.seeding and connection.every:
             connection.ended.set()  # two seeds have nothing to say to each other
 
-    def _greet(self, connection: Connection, extended: bool, now: float) -> None:
+    def _hear(self, connection: Connection, event: protocol.Event, now: float) -> None:
+        """Take an event that matters to the download too."""
+        if isinstance(event, protocol.HasAll):
+            connection.every = True
+        if isinstance(event, extensions.Introduced):
+            if self._gossip is not None:
+                head = self._gossip.head()
+                connection.send(connection.wire.tell(head) if head is not None else b"")
+            if connection.address is not None and event.port:
+                connection.address = (connection.address[0], event.port)
+        if self._download is not None:
+            fast = connection.wire.fast
+            self._run(self._download.handle(connection, event, now, fast=fast), now)
+
+    def _greet(self, connection: Connection, shaken: protocol.Handshaken, now: float) -> None:
+        if shaken.peer_id == self._peer_id or self._is_second(connection, shaken.peer_id):
+            connection.ended.set()
+            return
         wire = connection.wire
         connection.joined = True
-        connection.extended = extended
+        connection.extended = shaken.extended
+        connection.peer_id = shaken.peer_id
         have = None
         if self._download is not None:
-            self._download.join(connection, now, window=connection.channel.window)
-            count = self._layout.count
-            gained = {piece for piece in range(count) if self._has(piece)}
-            have = protocol.bitfield_of(gained, count) if gained else None
+            window = connection.channel.window
+            self._download.join(connection, now, window=window, hashes=shaken.hashes)
+            if self._layout is not None:
+                count = self._layout.count
+                gained = {piece for piece in range(count) if self._has(piece)}
+                have = protocol.bitfield_of(gained, count) if gained else None
         self._upload.join(connection, now)
-        self._send(connection, wire.possess(have, every=self.seeding))
-        if extended:
-            self._send(connection, wire.introduce(metadata=self._info is not None))
+        self._exchange.join(connection, now)
+        connection.send(wire.possess(have, every=self.seeding))
+        if shaken.extended:
+            connection.send(wire.introduce(metadata=self._info is not None))
+
+    def _is_second(self, connection: Connection, peer_id: bytes) -> bool:
+        """Whether the peer is here by a better way; the worse one that it has is closed.
+
+        Both sides see the same two ways, and keep the same one: TCP before WebRTC.
+        """
+        for other in self._joined():
+            if other.peer_id == peer_id and bool(other.address) != bool(connection.address):
+                if other.address:
+                    return True
+                other.ended.set()
+        return False
 
     def _gone(self, connection: Connection) -> None:
         if not connection.joined:
             return
         connection.joined = False
         now = self._clock()
+        self._exchange.leave(connection)
         self._turn(self._upload.leave(connection, now))
         if self._download is not None:
             self._run(self._download.leave(connection, now), now)
-
-    def _send(self, connection: Connection, data: bytes) -> None:
-        if not data or connection.ended.is_set():
-            return
-        connection.outbox.append(data)
-        connection.waiting += len(data)
-        if connection.waiting > OUTBOX_LIMIT:
-            connection.ended.set()
-        connection.wake.set()
 
     def _turn(self, turns: Sequence[Turn]) -> None:
         for turn in turns:
             connection = turn.peer
             assert isinstance(connection, Connection)
             kind = protocol.CHOKE if turn.on else protocol.UNCHOKE
-            self._send(connection, protocol.message(kind))
+            connection.send(protocol.message(kind))
             for block in turn.lost:
-                self._send(connection, connection.wire.reject(block))
+                connection.send(connection.wire.reject(block))
 
     # -- the download's commands ------------------------------------------------------------
 
@@ -282,46 +314,64 @@ class Torrent:
     def _step(self, command: download.Command, now: float) -> list[download.Command]:
         match command:
             case download.Keep(peer, block, data):
-                assert self._incoming is not None
-                self._incoming.write(self._layout.offset_of(block), data)
+                assert self._storage is not None and self._layout is not None
+                self._storage.write(self._layout.offset_of(block), data)
                 self.progressed = now
                 if isinstance(peer, Connection):
                     self.traffic.peers += len(data)
                 else:
                     self.traffic.webseed += len(data)
-            case download.Check(piece):
-                return self._check(piece, now)
+            case download.Check(piece, root):
+                return self._check(piece, root, now)
             case download.Begin(info):
-                self._info = info
-                self._incoming = self._store.begin(info)
+                return self._begin(info, now)
             case download.Gained(piece):
                 for peer in self._joined():
-                    self._send(peer, protocol.have(piece))
+                    peer.send(protocol.have(piece))
             case download.Finished():
                 self.complete.set()
             case _:
-                return self._tell(command, now)
+                self._tell(command)
         return []
 
-    def _tell(self, command: download.Command, now: float) -> list[download.Command]:
-        assert not isinstance(
-            command, (download.Begin, download.Check, download.Gained, download.Finished)
-        )
+    def _begin(self, info: TorrentInfo, now: float) -> list[download.Command]:
+        """Make room for the content, and understand what peers said of it so far."""
+        assert self._download is not None
+        self._info, self._layout = info, Layout.of_torrent(info)
+        self._storage = self._shelf.begin(info)
+        commands = self._download.begun(self._storage.verified, now)
+        for connection in self._joined():
+            for piece in self._storage.verified:
+                connection.send(protocol.have(piece))
+            try:
+                events = connection.wire.learn(self._layout, len(info.raw))
+            except (MalformedError, LimitError) as error:
+                self._expel(connection, error.message)
+                continue
+            for event in events:
+                connection.every |= isinstance(event, protocol.HasAll)
+                fast = connection.wire.fast
+                commands += self._download.handle(connection, event, now, fast=fast)
+        return commands
+
+    def _tell(self, command: download.Ordinary) -> None:
         peer = command.peer
         if not isinstance(peer, Connection):
             if isinstance(command, download.Drop):
                 self._distrusted.add(peer)
-            return []
+            return
         match command:
             case download.Ask(_, blocks):
-                self._send(peer, b"".join(map(protocol.request, blocks)))
+                peer.send(b"".join(map(protocol.request, blocks)))
             case download.Withdraw(_, block):
-                self._send(peer, protocol.cancel(block))
+                peer.send(protocol.cancel(block))
             case download.Interest(_, on):
                 kind = protocol.INTERESTED if on else protocol.NOT_INTERESTED
-                self._send(peer, protocol.message(kind))
+                peer.send(protocol.message(kind))
             case download.AskMetadata(_, part):
-                self._send(peer, peer.wire.ask_metadata(part))
+                peer.send(peer.wire.ask_metadata(part))
+            case layers.AskHashes(_, request):
+                peer.send(protocol.ask_hashes(request))
             case download.Unwanted():
                 try:
                     peer.wire.charge()
@@ -330,19 +380,25 @@ class Torrent:
                     self._expel(peer, error.message)
             case download.Drop(_, reason, ban):
                 self._expel(peer, reason, ban=ban)
-        return []
 
     def _expel(self, connection: Connection, reason: str, *, ban: bool = True) -> None:
-        log.info("closing a peer of blob %s: %s", self.ref, reason)
+        log.info("closing a peer of %s: %s", self.target, reason)
         if ban:
             self.banned.add(connection.remote)
         connection.ended.set()
 
-    def _check(self, piece: int, now: float) -> list[download.Command]:
-        assert self._incoming is not None and self._download is not None and self._info is not None
+    def _check(self, piece: int, root: bytes, now: float) -> list[download.Command]:
+        assert self._storage is not None and self._layout is not None
+        assert self._info is not None and self._download is not None
         offset = piece * self._layout.piece_length
-        data = self._incoming.read(offset, self._layout.size_of(piece))
-        ok = sha1(data, usedforsecurity=False).digest() == self._info.hash_of(piece)
+        data = self._storage.read(offset, self._layout.size_of(piece))
+        digest = piece_root(data, self._info, piece) if self._info.v2 is not None else b""
+        if root:
+            ok = digest == root
+        else:
+            ok = sha1(data, usedforsecurity=False).digest() == self._info.hash_of(piece)
+        if ok:
+            self._storage.keep(piece, digest)
         digests: list[bytes] = []
         if self._download.needs_digests(piece, ok):
             view = memoryview(data)
@@ -352,24 +408,25 @@ class Torrent:
             ]
         return self._download.checked(piece, ok, digests, now)
 
-    # -- the web seed -----------------------------------------------------------------------
+    # -- sources without a wire (web seeds) -------------------------------------------------
 
-    def know(self, info: Metainfo) -> None:
-        """Take the info dictionary from elsewhere; it was checked against the reference."""
+    def know(self, info: TorrentInfo) -> None:
+        """Take the info dictionary from elsewhere; it was checked against the target."""
         if self._download is not None:
-            now = self._clock()
-            self._run(self._download.know(info, now), now)
+            self._run(self._download.know(info), self._clock())
 
     def lend(self, source: Hashable) -> None:
-        """Let a source without a wire (the web seed) take part; it has everything."""
-        if self._download is not None:
-            self._download.picker.join(source, self._clock())
-            self._download.picker.has_all(source)
-            self._download.picker.choke(source, on=False)
+        """Let a source take part that has everything. The info dictionary must be known."""
+        picker = self._download.picker if self._download is not None else None
+        if picker is not None:
+            picker.join(source, self._clock())
+            picker.has_all(source)
+            picker.choke(source, on=False)
 
     def borrow(self, source: Hashable) -> list[Block]:
         """The next blocks for such a source to fetch."""
-        return self._download.picker.pick(source, self._clock()) if self._download else []
+        picker = self._download.picker if self._download is not None else None
+        return picker.pick(source, self._clock()) if picker is not None else []
 
     def supply(self, source: Hashable, block: Block, data: bytes) -> bool:
         """A block from such a source; False once it has sent wrong bytes."""
@@ -382,33 +439,36 @@ class Torrent:
 
     def unlend(self, source: Hashable) -> None:
         """Such a source takes no more part."""
-        if self._download is not None:
-            self._download.picker.leave(source)
+        picker = self._download.picker if self._download is not None else None
+        if picker is not None:
+            picker.leave(source)
 
     # -- the end of the download ------------------------------------------------------------
 
     async def finish(self) -> Path:
-        """After ``complete``: check the whole, move it into the store, go on as a seed.
+        """After ``complete``: put the whole under its name, go on as a seed.
 
         Raises what made the download fail.
         """
         try:
             if self.failure is not None:
                 raise self.failure
-            assert self._incoming is not None
-            path = await asyncio.to_thread(self._incoming.commit)
-            self._file = self._store.open(self.ref)
+            storage = self._storage
+            assert storage is not None
+            path = await asyncio.to_thread(storage.commit)
+            self._seed()
+            storage.close()
         except SwarmError as error:
+            if isinstance(error, MalformedError) and self._storage is not None:
+                self._storage.discard()  # what is there can never become the content
             self.fail(error)
             raise
         self._download = None
-        self._incoming.close()
-        self._incoming = None
         for connection in self._joined():
             if connection.every:
                 connection.ended.set()
             elif connection.extended:
-                self._send(connection, connection.wire.introduce(metadata=True))
+                connection.send(connection.wire.introduce(metadata=True))
         return path
 
     def fail(self, error: SwarmError) -> None:
@@ -427,8 +487,9 @@ class Torrent:
             if now - connection.heard > limit:
                 connection.ended.set()
             elif connection.joined and now - connection.spoke > KEEPALIVE:
-                self._send(connection, bytes(4))
+                connection.send(bytes(4))
         self._turn(self._upload.tick(now))
+        self._introduce_peers(now)
         if self._download is not None and not self.complete.is_set():
             self._run(self._download.tick(now), now)
 
@@ -436,26 +497,41 @@ class Torrent:
         """End all connections and close files. ``attach`` returns a little later."""
         for connection in self._peers:
             connection.ended.set()
-        if self._incoming is not None:
-            self._incoming.close()
-            self._incoming = None
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        if self._storage is not None:
+            self._storage.close()
+            self._storage = None
 
     # -- inside -----------------------------------------------------------------------------
+
+    def _parse(self, raw: bytes) -> TorrentInfo:
+        return parse_torrent_info(raw, v1=self.target.v1, v2=self.target.v2)
+
+    def _seed(self) -> None:
+        self._storage = self._shelf.open()
+        self._info = self._shelf.info
+        assert self._info is not None
+        self._layout = Layout.of_torrent(self._info)
+        if self._info.v2 is not None:
+            self._trees = Trees(self._info, self._storage.digests, self._storage.read)
 
     def _joined(self) -> list[Connection]:
         return [connection for connection in self._peers if connection.joined]
 
     def _has(self, piece: int) -> bool:
-        return self._download is None or self._download.picker.has_piece(piece)
+        if self._download is None:
+            return True
+        picker = self._download.picker
+        return picker is not None and picker.has_piece(piece)
 
     def _content(self, block: Block) -> bytes:
-        offset = self._layout.offset_of(block)
-        if self._incoming is not None:
-            return self._incoming.read(offset, block.length)
-        if self._file is None:
-            raise UnavailableError(f"blob {self.ref} was left", hint="Join its swarm again.")
-        self._file.seek(offset)
-        return self._file.read(block.length)
+        if self._storage is None or self._layout is None:
+            raise UnavailableError(f"{self.target} was left", hint="Join its swarm again.")
+        return self._storage.read(self._layout.offset_of(block), block.length)
+
+    def _introduce_peers(self, now: float) -> None:
+        if self._acquaint is None or self._info is None or self._info.private:
+            return
+        known = [(c, c.address) for c in self._joined() if c.address is not None and c.address[1]]
+        for tell in self._exchange.tick(known, now):
+            assert isinstance(tell.peer, Connection)
+            tell.peer.send(tell.peer.wire.tell_peers(tell.added, tell.dropped))

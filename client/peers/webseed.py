@@ -20,6 +20,7 @@ from client.peers.torrent import Torrent
 from workunits.errors import MalformedError, RefusedError, SwarmError
 from workunits.ids import BlobRef
 from workunits.metainfo import MAX_INFO, Metainfo, parse_info
+from workunits.torrents import of_blob
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +90,7 @@ def spans_of(blocks: list[Block]) -> list[list[Block]]:
 
 async def assist(
     torrent: Torrent,
+    ref: BlobRef,
     seed: WebSeed,
     *,
     grace: float,
@@ -101,23 +103,23 @@ async def assist(
     While ``alone`` there is no peer to wait for.
     """
     backoff = Backoff(rng)
-    layout = Layout.of(torrent.ref.length)
+    layout = Layout.of(ref.length)
     while not torrent.complete.is_set():
         if clock() - torrent.progressed < grace and not alone():
             await asyncio.sleep(min(POLL, grace))
             continue
         try:
             if torrent.info is None:
-                torrent.know(await seed.info(torrent.ref))
-            if not await _serve(torrent, seed, layout):
+                torrent.know(of_blob(await seed.info(ref)))
+            if not await _serve(torrent, ref, seed, layout):
                 return
             backoff.reset()
         except (SwarmError, aiohttp.ClientError, OSError, TimeoutError) as error:
-            log.debug("web seed of blob %s: %s", torrent.ref, error)
+            log.debug("web seed of blob %s: %s", ref, error)
             await asyncio.sleep(backoff.next())
 
 
-async def _serve(torrent: Torrent, seed: WebSeed, layout: Layout) -> bool:
+async def _serve(torrent: Torrent, ref: BlobRef, seed: WebSeed, layout: Layout) -> bool:
     """Take part until peers deliver again. False when the seed was caught with wrong bytes."""
     source = object()
     torrent.lend(source)
@@ -131,7 +133,7 @@ async def _serve(torrent: Torrent, seed: WebSeed, layout: Layout) -> bool:
             for run in spans_of(blocks):
                 length = sum(block.length for block in run)
                 start = layout.offset_of(run[0])
-                data = await seed.span(torrent.ref, start, length)
+                data = await seed.span(ref, start, length)
                 for block in run:
                     at = layout.offset_of(block) - start
                     if not torrent.supply(source, block, data[at : at + block.length]):

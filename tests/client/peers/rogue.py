@@ -41,7 +41,8 @@ class Rogue:
         self.events: list[protocol.Event] = []
         self.ended = False
         self.rejects = False
-        self.wire = PeerWire(info.ref.v1, b"rogue" * 4, self.layout, len(info.raw), 0.0)
+        names = (info.ref.v1, info.ref.v2)
+        self.wire = PeerWire(names, b"rogue" * 4, self.layout, len(info.raw), 0.0)
 
     def honest(self, block: Block) -> bytes | None:
         start = self.layout.offset_of(block)

@@ -8,6 +8,7 @@ from client.peers.download import METADATA_TIMEOUT, Download
 from client.peers.extensions import METADATA_BLOCK
 from client.peers.layout import BLOCK_SIZE, Block
 from workunits.metainfo import Hasher, Metainfo
+from workunits.torrents import TorrentInfo, of_blob, parse_torrent_info
 
 CONTENT = Random(4).randbytes(15 * 1024 * 1024)
 """Its info dictionary is longer than one metadata block."""
@@ -21,11 +22,16 @@ def hashed() -> Metainfo:
 
 INFO = hashed()
 PARTS = [INFO.raw[at : at + METADATA_BLOCK] for at in range(0, len(INFO.raw), METADATA_BLOCK)]
-INTRODUCED = extensions.Introduced(metadata=True, queue=100)
+WANTED = of_blob(INFO)
+INTRODUCED = extensions.Introduced(metadata=len(INFO.raw), queue=100)
+
+
+def parse(raw: bytes) -> TorrentInfo:
+    return parse_torrent_info(raw, v1=INFO.ref.v1, v2=INFO.ref.v2)
 
 
 def started(*peers: str) -> Download:
-    made = Download(INFO.ref, Random(1))
+    made = Download(parse, Random(1))
     for peer in peers:
         made.join(peer, 0.0)
     return made
@@ -48,7 +54,7 @@ def test_all_parts_of_the_info_dictionary_are_asked_of_one_peer() -> None:
     asks = [download.AskMetadata("a", part) for part in range(len(PARTS))]
     assert handle(at, "a", INTRODUCED) == asks
     assert handle(at, "b", INTRODUCED) == []
-    assert give(at, "a", PARTS) == [download.Begin(INFO)]
+    assert give(at, "a", PARTS) == [download.Begin(WANTED)]
 
 
 def test_parts_may_come_in_any_order_and_twice() -> None:
@@ -58,7 +64,7 @@ def test_parts_may_come_in_any_order_and_twice() -> None:
     assert handle(at, "a", extensions.MetadataReceived(last, PARTS[last])) == []
     again = handle(at, "a", extensions.MetadataReceived(last, PARTS[last]))
     assert again == [download.Unwanted("a")]
-    assert give(at, "a", PARTS[:-1])[-1] == download.Begin(INFO)
+    assert give(at, "a", PARTS[:-1])[-1] == download.Begin(WANTED)
 
 
 def test_a_forged_info_dictionary_costs_the_connection_and_another_peer_is_asked() -> None:
@@ -96,7 +102,8 @@ def test_parts_from_somebody_who_was_not_asked_count_against_it() -> None:
 
 def test_interest_is_told_once_and_blocks_are_asked_for_after_unchoking() -> None:
     at = started("a")
-    at.know(INFO, 0.0)
+    assert at.know(WANTED) == [download.Begin(WANTED)]
+    assert at.begun((), 0.0) == []
     assert handle(at, "a", protocol.HasAll()) == [download.Interest("a", on=True)]
     (ask,) = handle(at, "a", protocol.Choking(on=False))
     assert isinstance(ask, download.Ask) and len(set(ask.blocks)) == len(ask.blocks)
@@ -107,7 +114,8 @@ def test_interest_is_told_once_and_blocks_are_asked_for_after_unchoking() -> Non
 
 def test_a_verified_piece_is_told_and_the_last_one_finishes() -> None:
     at = started("a")
-    at.know(INFO, 0.0)
+    assert at.know(WANTED) == [download.Begin(WANTED)]
+    assert at.begun((), 0.0) == []
     handle(at, "a", protocol.HasAll())
     queue = handle(at, "a", protocol.Choking(on=False))
     finished = False
@@ -119,7 +127,8 @@ def test_a_verified_piece_is_told_and_the_last_one_finishes() -> None:
                 for block in blocks:
                     data = bytes(block.length)
                     queue += handle(at, "a", protocol.Received(block, data))
-            case download.Check(piece):
+            case download.Check(piece, root):
+                assert not root
                 assert not at.needs_digests(piece, ok=True)
                 queue += at.checked(piece, True, [], 0.0)
             case download.Gained(piece):
@@ -131,13 +140,15 @@ def test_a_verified_piece_is_told_and_the_last_one_finishes() -> None:
 
 def test_a_bad_piece_bans_its_only_sender() -> None:
     at = started("a")
-    at.know(INFO, 0.0)
+    assert at.know(WANTED) == [download.Begin(WANTED)]
+    assert at.begun((), 0.0) == []
     handle(at, "a", protocol.HasAll())
     (ask,) = handle(at, "a", protocol.Choking(on=False))
     assert isinstance(ask, download.Ask)
     piece = ask.blocks[0].piece
     for block in [block for block in ask.blocks if block.piece == piece]:
         handle(at, "a", protocol.Received(block, b"bad"))
+    assert at.picker is not None
     blocks = at.picker._layout.blocks_of(piece)
     drop, *_ = at.checked(piece, False, [sha256(b"bad").digest()] * len(blocks), 0.0)
     assert isinstance(drop, download.Drop) and drop.peer == "a" and drop.ban

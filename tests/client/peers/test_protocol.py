@@ -17,6 +17,7 @@ from client.peers.extensions import (
     MetadataReceived,
     MetadataRejected,
     MetadataRequested,
+    PeersTold,
     end_of_value,
 )
 from client.peers.layout import BLOCK_SIZE, Block, Layout
@@ -29,13 +30,18 @@ from client.peers.protocol import (
     Handshaken,
     Has,
     HasAll,
+    HashesReceived,
+    HashesRejected,
+    HashesRequested,
     Interested,
     PeerWire,
     Received,
     Rejected,
     Requested,
+    ask_hashes,
     bitfield_of,
     cancel,
+    give_hashes,
     have,
     message,
     request,
@@ -44,6 +50,7 @@ from client.peers.protocol import (
 from workunits.canonical import encode
 from workunits.checkpoints import Checkpoint, SignedCheckpoint
 from workunits.errors import LimitError, MalformedError, RemoteError
+from workunits.hashtree import HashRequest
 from workunits.metainfo import info_size_of
 from workunits.signing import Identity
 
@@ -53,12 +60,12 @@ SIZE = info_size_of(LENGTH)
 SWARM = bytes(range(20))
 OURS, THEIRS = b"a" * 20, b"b" * 20
 INFO = os.urandom(SIZE)
-GREETING = PeerWire(SWARM, THEIRS, LAYOUT, SIZE, 0.0).handshake()
-INTRODUCTION = PeerWire(SWARM, THEIRS, LAYOUT, SIZE, 0.0).introduce(metadata=True)
+GREETING = PeerWire((SWARM, None), THEIRS, LAYOUT, SIZE, 0.0).handshake()
+INTRODUCTION = PeerWire((SWARM, None), THEIRS, LAYOUT, SIZE, 0.0).introduce(metadata=True)
 
 
 def wire() -> PeerWire:
-    return PeerWire(SWARM, OURS, LAYOUT, SIZE, 0.0)
+    return PeerWire((SWARM, None), OURS, LAYOUT, SIZE, 0.0)
 
 
 def greeted() -> PeerWire:
@@ -69,7 +76,7 @@ def greeted() -> PeerWire:
 
 def speaker() -> PeerWire:
     """The other side, which has seen our introduction."""
-    made = PeerWire(SWARM, THEIRS, LAYOUT, SIZE, 0.0)
+    made = PeerWire((SWARM, None), THEIRS, LAYOUT, SIZE, 0.0)
     made.receive(wire().handshake() + wire().introduce(metadata=True), 0.0)
     return made
 
@@ -78,9 +85,12 @@ LOG = Identity.from_seed(b"l" * 32)
 NOTE = SignedCheckpoint(Checkpoint("log.example", 7, bytes(32))).sign(LOG, "log.example")
 BLOCK = Block(2, BLOCK_SIZE * 0, 16_000)
 DATA = os.urandom(16_000)
+HASHES = HashRequest(bytes(range(32)), 3, 8, 2, 1)
+TOLD = (("192.0.2.7", 6881), ("2001:db8::7", 51413))
+GONE = (("192.0.2.8", 1),)
 STREAM: list[tuple[bytes, list[Event]]] = [
     (GREETING, [Handshaken(THEIRS, fast=True, extended=True)]),
-    (INTRODUCTION, [Introduced(metadata=True, queue=protocol.QUEUE_LIMIT)]),
+    (INTRODUCTION, [Introduced(SIZE, protocol.QUEUE_LIMIT, ours=True)]),
     (speaker().possess(None, every=True), [HasAll()]),
     (message(protocol.UNCHOKE), [Choking(on=False)]),
     (message(protocol.INTERESTED), [Interested(on=True)]),
@@ -92,7 +102,11 @@ STREAM: list[tuple[bytes, list[Event]]] = [
     (speaker().reject(BLOCK), [Rejected(BLOCK)]),
     (message(protocol.ALLOWED_FAST, pack(">I", 1)), [AllowedFast(1)]),
     (message(protocol.SUGGEST, pack(">I", 1)), []),
-    (message(21, b"hash request of BEP 52"), []),
+    (message(99, b"of another time"), []),
+    (ask_hashes(HASHES), [HashesRequested(HASHES)]),
+    (give_hashes(HASHES, bytes(64)), [HashesReceived(HASHES, bytes(64))]),
+    (give_hashes(HASHES, b""), [HashesRejected(HASHES)]),
+    (speaker().tell_peers(TOLD, GONE), [PeersTold(TOLD, GONE)]),
     (speaker().ask_metadata(0), [MetadataRequested(0)]),
     (speaker().give_metadata(0, INFO), [MetadataReceived(0, INFO[:BLOCK_SIZE])]),
     (speaker().give_metadata(0, None), [MetadataRejected(0)]),
@@ -132,7 +146,7 @@ def test_another_protocol_is_refused(raw: bytes) -> None:
 
 def test_another_swarm_is_refused() -> None:
     with pytest.raises(MalformedError, match="swarm"):
-        wire().receive(PeerWire(bytes(20), THEIRS, LAYOUT, SIZE, 0.0).handshake(), 0.0)
+        wire().receive(PeerWire((bytes(20), None), THEIRS, LAYOUT, SIZE, 0.0).handshake(), 0.0)
 
 
 def test_a_huge_length_prefix_ends_the_connection_before_its_body_comes() -> None:
@@ -180,25 +194,22 @@ def test_what_lies_outside_of_the_blob_is_refused(raw: bytes) -> None:
 
 def test_a_request_over_128_kib_is_refused() -> None:
     big = Layout.of(2**33)
-    reader = PeerWire(SWARM, OURS, big, 1, 0.0)
+    reader = PeerWire((SWARM, None), OURS, big, 1, 0.0)
     reader.receive(GREETING, 0.0)
     assert reader.receive(request(Block(0, 0, protocol.MAX_BLOCK)), 0.0)
     with pytest.raises(LimitError):
         reader.receive(request(Block(0, 0, protocol.MAX_BLOCK + 1)), 0.0)
 
 
-def test_what_a_peer_has_is_said_once_and_first() -> None:
+def test_what_a_peer_has_is_said_first_and_once_more_when_it_got_the_metadata() -> None:
     field = bitfield_of({0, 9}, LAYOUT.count)
     reader = greeted()
+    reader.receive(message(protocol.HAVE_NONE) + message(protocol.INTERESTED), 0.0)
     assert reader.receive(INTRODUCTION + message(protocol.BITFIELD, field), 0.0)[1:] == [
         Has((0, 9))
     ]
     with pytest.raises(MalformedError):
         reader.receive(message(protocol.HAVE_ALL), 0.0)
-    reader = greeted()
-    reader.receive(message(protocol.UNCHOKE), 0.0)
-    with pytest.raises(MalformedError):
-        reader.receive(message(protocol.HAVE_NONE), 0.0)
 
 
 def test_spare_bits_in_a_bitfield_are_refused() -> None:
@@ -209,7 +220,7 @@ def test_spare_bits_in_a_bitfield_are_refused() -> None:
 
 
 def test_a_full_bitfield_means_everything() -> None:
-    slow = PeerWire(SWARM, OURS, LAYOUT, SIZE, 0.0)
+    slow = PeerWire((SWARM, None), OURS, LAYOUT, SIZE, 0.0)
     field = slow.possess(None, every=True)
     assert field[4] == protocol.BITFIELD
     assert greeted().receive(field, 0.0) == [HasAll()]
@@ -280,12 +291,12 @@ def test_a_bad_extension_message_is_refused(raw: bytes) -> None:
 
 def test_metadata_of_another_size_is_not_asked_for() -> None:
     raw = extended(0, {"m": {"ut_metadata": 3}, "metadata_size": 2**31})
-    assert greeted().receive(raw, 0.0) == [Introduced(metadata=False, queue=250)]
+    assert greeted().receive(raw, 0.0) == [Introduced(0, 250)]
 
 
 def test_extensions_that_we_do_not_know_are_ignored() -> None:
     handshake = extended(0, {"m": {"ut_pex": 2}, "p": 6881, "yourip": b"abcd"})
-    assert greeted().receive(handshake, 0.0) == [Introduced(metadata=False, queue=250)]
+    assert greeted().receive(handshake, 0.0) == [Introduced(0, 250, port=6881)]
     assert greeted().receive(extended(7, {"added": b""}), 0.0) == []
     assert greeted().receive(extended(1, {"msg_type": 9, "piece": 0}), 0.0) == []
 
@@ -344,3 +355,94 @@ def test_the_end_of_a_value_is_found_whatever_follows(value: object, tail: bytes
 def test_the_end_of_noise_is_inside_of_it_or_refused(raw: bytes) -> None:
     with suppress(MalformedError):
         assert 0 < end_of_value(raw) <= len(raw)
+
+
+def test_what_a_peer_says_before_the_metainfo_is_known_is_understood_after_it() -> None:
+    reader = PeerWire((SWARM, None), OURS, None, None, 0.0)
+    spoken = PeerWire((SWARM, None), THEIRS, LAYOUT, SIZE, 0.0)
+    spoken.receive(GREETING, 0.0)
+    field = bitfield_of({1, 3}, LAYOUT.count)
+    raw = GREETING + message(protocol.BITFIELD, field) + have(2) + message(protocol.UNCHOKE)
+    raw += INTRODUCTION + message(protocol.INTERESTED)
+    assert reader.receive(raw, 0.0) == [
+        Handshaken(THEIRS, fast=True, extended=True),
+        Introduced(SIZE, protocol.QUEUE_LIMIT, ours=True),
+        Interested(on=True),
+    ]
+    assert reader.learn(LAYOUT, SIZE) == [Has((1, 3)), Has((2,)), Choking(on=False)]
+    assert reader.learn(LAYOUT, SIZE) == []
+    assert reader.receive(have(0), 0.0) == [Has((0,))]
+
+
+@pytest.mark.parametrize(
+    "said", [have(LAYOUT.count), message(protocol.BITFIELD, bytes(LAYOUT.count // 8 + 2))]
+)
+def test_what_turns_out_not_to_fit_the_metainfo_is_an_error(said: bytes) -> None:
+    reader = PeerWire((SWARM, None), OURS, None, None, 0.0)
+    reader.receive(GREETING + said, 0.0)
+    with pytest.raises(MalformedError):
+        reader.learn(LAYOUT, SIZE)
+
+
+def test_a_block_before_the_metainfo_is_known_is_an_error() -> None:
+    reader = PeerWire((SWARM, None), OURS, None, None, 0.0)
+    with pytest.raises(MalformedError):
+        reader.receive(GREETING + serve(BLOCK, DATA), 0.0)
+
+
+def test_a_request_before_the_metainfo_is_known_can_be_refused() -> None:
+    reader = PeerWire((SWARM, None), OURS, None, None, 0.0)
+    *_, asked = reader.receive(GREETING + request(BLOCK), 0.0)
+    assert asked == Requested(BLOCK)
+    assert reader.reject(BLOCK)
+
+
+def test_too_much_before_the_metainfo_is_known_ends_the_connection() -> None:
+    reader = PeerWire((SWARM, None), OURS, None, None, 0.0)
+    reader.receive(GREETING, 0.0)
+    now = 0.0
+    with pytest.raises(LimitError, match="before the metainfo"):
+        for _ in range(protocol.MAX_EARLY // 1000 + 1):
+            now += 10.0
+            reader.receive(have(1) * 1000, now)
+
+
+def test_a_swarm_has_a_name_in_each_version() -> None:
+    v2 = bytes(range(100, 132))
+    hybrid = PeerWire((SWARM, v2), OURS, LAYOUT, SIZE, 0.0)
+    modern = PeerWire((None, v2), THEIRS, LAYOUT, SIZE, 0.0)
+    assert hybrid.handshake()[28:48] == SWARM
+    assert modern.handshake()[28:48] == v2[:20]
+    (shaken,) = hybrid.receive(modern.handshake(), 0.0)
+    assert shaken == Handshaken(THEIRS, fast=True, extended=True, hashes=True)
+    with pytest.raises(MalformedError, match="another swarm"):
+        modern.receive(hybrid.handshake(), 0.0)
+
+
+def test_hash_requests_cost_more_than_other_messages() -> None:
+    reader = greeted()
+    with pytest.raises(LimitError, match="floods"):
+        reader.receive(ask_hashes(HASHES) * 1100, 0.0)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", bytes(47), bytes(48), bytes(32) + pack(">4I", 0, 1, 2, 0)], ids=len
+)
+def test_hash_requests_that_fit_no_tree_are_errors(body: bytes) -> None:
+    with pytest.raises((MalformedError, LimitError)):
+        greeted().receive(message(protocol.HASH_REQUEST, body), 0.0)
+
+
+def test_at_most_fifty_addresses_are_told_and_none_without_a_port_is_heard() -> None:
+    many = [("192.0.2.1", port) for port in range(1, 100)]
+    assert len(speaker().tell_peers(many)) < 500
+    raw = extended(3, {"added": bytes(6) + b"\x7f\0\0\1\0\7", "added.f": b"ab"})
+    assert greeted().receive(raw, 0.0) == [PeersTold((("127.0.0.1", 7),), ())]
+    with pytest.raises(MalformedError, match="cut off"):
+        greeted().receive(extended(3, {"added": bytes(7)}), 0.0)
+
+
+@given(st.binary(max_size=300))
+def test_any_peer_exchange_message_is_understood_or_refused(raw: bytes) -> None:
+    with suppress(MalformedError, LimitError):
+        greeted().receive(message(protocol.EXTENDED, b"\3" + raw), 0.0)

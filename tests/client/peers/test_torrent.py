@@ -12,14 +12,16 @@ import pytest
 from client.blobs import BlobStore
 from client.peers import extensions, protocol
 from client.peers.extensions import QUEUE_LIMIT
-from client.peers.layout import BLOCK_SIZE, Block
+from client.peers.layout import BLOCK_SIZE, Block, Layout
 from client.peers.picker import DROP_TIMEOUT, STALL_TIMEOUT
 from client.peers.torrent import HANDSHAKE_TIMEOUT, KEEPALIVE, SILENCE_TIMEOUT, Torrent
 from client.peers.transport import MemoryChannel
+from client.shelves import BlobShelf
 from tests.client.peers.conftest import MakeStore, until
 from tests.client.peers.rogue import Respond, Rogue
 from workunits.errors import LimitError, LocalError, MalformedError, SwarmError
 from workunits.ids import BlobRef
+from workunits.links import Target
 from workunits.metainfo import Hasher, Metainfo, build_info
 
 DATA = Random(1).randbytes(700_000)
@@ -46,7 +48,11 @@ class Bench:
     def __init__(self, store: BlobStore, ref: BlobRef, group: asyncio.TaskGroup) -> None:
         self.now = 1000.0
         self.store = store
-        self.torrent = Torrent(ref, store, b"t" * 20, rng=Random(3), clock=lambda: self.now)
+        self.torrent = Torrent(
+            *(Target.of(ref), BlobShelf(store, ref), b"t" * 20),
+            rng=Random(3),
+            clock=lambda: self.now,
+        )
         self.group = group
         self.tasks: list[asyncio.Task[None]] = []
 
@@ -108,7 +114,7 @@ async def bench(make_store: MakeStore, ref: BlobRef) -> AsyncIterator[Bench]:
 async def test_a_blob_comes_from_several_peers(make_store: MakeStore) -> None:
     info = info_of(DATA)
     async with bench(make_store, info.ref) as at:
-        count = at.torrent._layout.count
+        count = Layout.of(len(DATA)).count
         half = set(range(count // 2))
         sources = [
             at.connect(info, DATA, pieces=half),
@@ -335,7 +341,7 @@ async def test_a_seed_serves_the_metainfo_and_blocks(make_store: MakeStore) -> N
         block = Block(3, 0, 1000)
         await until(lambda: any(isinstance(e, extensions.Introduced) for e in customer.events))
         assert protocol.HasAll() in customer.events
-        assert extensions.Introduced(True, QUEUE_LIMIT) in customer.events
+        assert extensions.Introduced(len(info.raw), QUEUE_LIMIT, ours=True) in customer.events
         await customer.channel.send(customer.rogue.wire.ask_metadata(0))
         await customer.channel.send(protocol.request(block))
         await until(lambda: protocol.Rejected(block) in customer.events)  # choked
@@ -386,7 +392,9 @@ async def test_closing_in_the_middle_leaves_nothing_in_the_store(make_store: Mak
 
 
 def test_the_error_of_a_failed_download_is_the_first_one(make_store: MakeStore) -> None:
-    made = Torrent(info_of(DATA).ref, make_store(), b"t" * 20, rng=Random(1), clock=lambda: 0.0)
+    ref = info_of(DATA).ref
+    place = (Target.of(ref), BlobShelf(make_store(), ref), b"t" * 20)
+    made = Torrent(*place, rng=Random(1), clock=lambda: 0.0)
     first = SwarmError("first")
     made.fail(first)
     made.fail(SwarmError("second"))
