@@ -24,6 +24,7 @@ MAX_BLOCK = 128 * 1024
 QUEUE_LIMIT = extensions.QUEUE_LIMIT
 MAX_EXTENDED = 1 + extensions.MAX_BODY
 MAX_MESSAGE = 9 + MAX_BLOCK
+MAX_TOLD = 2
 ALLOWANCE = 4096
 REFILL = 512.0
 """Small messages that a peer may send: at once, and per second after that."""
@@ -144,11 +145,11 @@ class PeerWire:
         "_allowance",
         "_buffer",
         "_extensions",
-        "_first",
         "_info_hash",
         "_last",
         "_layout",
         "_peer_id",
+        "_told",
         "fast",
         "ready",
     )
@@ -164,7 +165,7 @@ class PeerWire:
         self._buffer = bytearray()
         self._allowance = float(ALLOWANCE)
         self._last = now
-        self._first = True
+        self._told = 0
         self.fast = False
         self.ready = False
 
@@ -242,7 +243,6 @@ class PeerWire:
             if end - at < 4 + size:
                 break
             if kind == PIECE:
-                self._first = False
                 piece, begin = _PLACE.unpack_from(buffer, at + 5)
                 body = bytes(memoryview(buffer)[at + 13 : at + 4 + size])
                 events.append(Received(self._inside(piece, begin, len(body)), body))
@@ -286,7 +286,6 @@ class PeerWire:
             raise LimitError(f"peer message {kind} of {size} bytes is over {MAX_EXTENDED}")
 
     def _handle(self, kind: int, body: bytes, events: list[Event]) -> None:
-        first, self._first = self._first, False
         if kind == REQUEST:
             block = self._inside(*_SPAN.unpack(body))
             if block.length > MAX_BLOCK:
@@ -302,9 +301,10 @@ class PeerWire:
             piece = self._piece(_LENGTH.unpack(body)[0])
             events.append(Has((piece,)) if kind == HAVE else AllowedFast(piece))
         elif kind in (BITFIELD, HAVE_ALL, HAVE_NONE):
-            # Extension handshakes may come before it; anything else may not.
-            if not first:
-                raise MalformedError("the peer says twice or too late what it has")
+            # First, says BEP 3, but who joined with a magnet link says it again with the metadata.
+            self._told += 1
+            if self._told > MAX_TOLD:
+                raise MalformedError("the peer says over and over what it has")
             if kind == HAVE_ALL:
                 events.append(HasAll())
             elif kind == BITFIELD:
@@ -313,7 +313,6 @@ class PeerWire:
             block = self._inside(*_SPAN.unpack(body))
             events.append(Cancelled(block) if kind == CANCEL else Rejected(block))
         elif kind == EXTENDED:
-            self._first = first
             event = self._extensions.receive(body)
             if event is not None:
                 events.append(event)

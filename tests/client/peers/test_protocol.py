@@ -187,18 +187,15 @@ def test_a_request_over_128_kib_is_refused() -> None:
         reader.receive(request(Block(0, 0, protocol.MAX_BLOCK + 1)), 0.0)
 
 
-def test_what_a_peer_has_is_said_once_and_first() -> None:
+def test_what_a_peer_has_is_said_first_and_once_more_when_it_got_the_metadata() -> None:
     field = bitfield_of({0, 9}, LAYOUT.count)
     reader = greeted()
+    reader.receive(message(protocol.HAVE_NONE) + message(protocol.INTERESTED), 0.0)
     assert reader.receive(INTRODUCTION + message(protocol.BITFIELD, field), 0.0)[1:] == [
         Has((0, 9))
     ]
     with pytest.raises(MalformedError):
         reader.receive(message(protocol.HAVE_ALL), 0.0)
-    reader = greeted()
-    reader.receive(message(protocol.UNCHOKE), 0.0)
-    with pytest.raises(MalformedError):
-        reader.receive(message(protocol.HAVE_NONE), 0.0)
 
 
 def test_spare_bits_in_a_bitfield_are_refused() -> None:
