@@ -12,7 +12,8 @@ from functools import cached_property
 from workunits import canonical
 from workunits.canonical import Fields
 from workunits.errors import MalformedError
-from workunits.ids import JobId, PeerKey, UnitId
+from workunits.ids import BlobRef, JobId, PeerKey, UnitId
+from workunits.images import MAX_LAYERS, Image, Layer
 from workunits.names import file_name, fill, placeholders, plain_text
 from workunits.parameters import NamedBlob, Sweep
 from workunits.signing import SIGNATURE_SIZE, Domain, Identity, verify
@@ -52,12 +53,33 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """An image by content hash, the files put beside it, and the command."""
+    """An image by content hash, the files put beside it, and the command.
+
+    With ``layers`` the image can be fetched from the swarm by who does not have it.
+    """
 
     image: str
     command: tuple[str, ...]
     files: tuple[NamedBlob, ...] = ()
     stdout: str = ""
+    layers: tuple[Layer, ...] = ()
+
+    @property
+    def shared(self) -> Image | None:
+        """The image as blobs, if the job shares it."""
+        return Image(self.image, self.layers) if self.layers else None
+
+    def value(self) -> dict[str, object]:
+        """The canonical form. Without layers there is no such field."""
+        value: dict[str, object] = {
+            "command": list(self.command),
+            "files": [blob.value() for blob in self.files],
+            "image": self.image,
+            "stdout": self.stdout,
+        }
+        if self.layers:
+            value["layers"] = [layer.value() for layer in self.layers]
+        return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +130,12 @@ class Manifest:
         per_unit = [file for axis in self.parameters.axes for file in getattr(axis, "files", ())]
         return (*self.program.files, *self.inputs, *per_unit)
 
+    @cached_property
+    def refs(self) -> tuple[BlobRef, ...]:
+        """Every blob that somebody may fetch for the job, each once: layers of the image too."""
+        layers = (layer.ref for layer in self.program.layers)
+        return tuple(dict.fromkeys((*layers, *(blob.ref for blob in self.blobs))))
+
     def unit(self, job: JobId, index: int) -> Unit:
         """Derive unit ``index`` of this manifest, whose id is ``job``."""
         parameters = self.parameters.parameters(index)
@@ -137,12 +165,7 @@ class Manifest:
                 "parameters": self.parameters.value(),
                 "policy": self.policy.value,
                 "price": self.price,
-                "program": {
-                    "command": list(self.program.command),
-                    "files": [blob.value() for blob in self.program.files],
-                    "image": self.program.image,
-                    "stdout": self.program.stdout,
-                },
+                "program": self.program.value(),
                 "submitter": self.submitter,
                 "version": VERSION,
             }
@@ -235,6 +258,11 @@ def _check_program(manifest: Manifest) -> list[MalformedError]:
     prefix, _, hexadecimal = program.image.partition(":")
     if prefix != "sha256" or not _is_hash(hexadecimal):
         found.append(MalformedError("the image must be a content hash, sha256:<64 hex digits>"))
+    elif shared := program.shared:
+        try:
+            shared.check()
+        except MalformedError as error:
+            found.append(error)
     if program.stdout and program.stdout not in manifest.outputs:
         found.append(MalformedError(f"stdout {program.stdout!r} is not a declared output"))
     if not manifest.outputs:
@@ -312,9 +340,16 @@ def _program(fields: Fields) -> Program:
         command=fields.texts("command", count=MAX_COMMAND, limit=MAX_ARGUMENT),
         files=_blobs(fields, "files"),
         stdout=fields.text("stdout", limit=100),
+        layers=_layers(fields),
     )
     fields.end()
     return program
+
+
+def _layers(fields: Fields) -> tuple[Layer, ...]:
+    if not fields.has("layers"):
+        return ()
+    return tuple(Layer.parse(group) for group in fields.groups("layers", MAX_LAYERS))
 
 
 def _blobs(fields: Fields, key: str) -> tuple[NamedBlob, ...]:

@@ -208,7 +208,7 @@ def parse_torrent_info(
     fields = decode(raw, limit=MAX_INFO, what=_WHAT, depth=MAX_NESTING)
     if not isinstance(fields, dict):
         raise _wrong("is not a dictionary")
-    name = _name(fields.get(b"name"))
+    name = check_component(fields.get(b"name"), "a `name`")
     span = _integer(fields.get(b"piece length"), "piece length", MAX_PIECE)
     has_v1, has_v2 = b"pieces" in fields, b"file tree" in fields
     if not has_v1 and not has_v2:
@@ -221,27 +221,28 @@ def parse_torrent_info(
     if has_v2:
         if span < MIN_PIECE or span & (span - 1):
             raise _wrong(f"has pieces of {span} bytes; v2 wants a power of two from {MIN_PIECE}")
-        files, single = _read_tree(fields[b"file tree"], name, span)
+        single = b"length" in fields if has_v1 else _is_lone(fields[b"file tree"])
+        files = _read_tree(fields[b"file tree"], () if single else (name,), span)
         # Without a v1 half to say otherwise the last file is padded too, as by libtorrent.
         length = _align(files[-1].offset + files[-1].length, span)
     if has_v1:
         whole = span >= MIN_V1_PIECE and not span & (span - 1)
         if not whole and (not span or span % MIN_PIECE):
             raise _wrong(f"has pieces of {span} bytes, which is no power of two")
-        listed, total, alone = _read_list(fields, name)
+        listed, total, single = _read_list(fields, name)
         if has_v2:
-            _agree(files, listed, alike=single == alone)
+            _agree(files, listed)
             if _align(total, span) != length:
                 raise _wrong("pads the end of its v1 half to another number of pieces")
         else:
-            files, single = listed, alone
+            files = listed
         length = total
     count = -(-length // span)
     if count > MAX_PIECES:
         raise LimitError(f"{_WHAT} of {count} pieces is over the limit of {MAX_PIECES}")
     info = TorrentInfo(
         raw=raw,
-        name=name,
+        name=files[0].path[0],  # for a lone file of v2 the tree decides; there `name` is advice
         v1=sha1(raw, usedforsecurity=False).digest() if has_v1 else None,
         v2=sha256(raw).digest() if has_v2 else None,
         piece_length=span,
@@ -274,8 +275,14 @@ def check_component(raw: Value | None, what: str = "a path component") -> str:
     return text
 
 
-def _read_tree(tree: Value, name: str, span: int) -> tuple[tuple[TorrentFile, ...], bool]:
-    """The files of a v2 half, and whether it is a single one."""
+def _is_lone(tree: Value) -> bool:
+    """Whether the tree of a v2 half is one file at its top, so that it has no folder."""
+    node = next(iter(tree.values()), None) if isinstance(tree, dict) else None
+    return isinstance(tree, dict) and len(tree) == 1 and isinstance(node, dict) and b"" in node
+
+
+def _read_tree(tree: Value, top: tuple[str, ...], span: int) -> tuple[TorrentFile, ...]:
+    """The files of a v2 half, which go into the folder ``top``."""
     if not isinstance(tree, dict):
         raise _wrong("has a file tree that is not a dictionary")
     files: list[TorrentFile] = []
@@ -300,10 +307,8 @@ def _read_tree(tree: Value, name: str, span: int) -> tuple[tuple[TorrentFile, ..
             at = _align(at + files[-1].length, span)
             _bound(len(files), at)
 
-    top = tree.get(name.encode())
-    single = len(tree) == 1 and isinstance(top, dict) and b"" in top
-    walk(tree, () if single else (name,))
-    return tuple(files), single
+    walk(tree, top)
+    return tuple(files)
 
 
 def _leaf(node: Value, path: tuple[str, ...], offset: int) -> TorrentFile:
@@ -370,9 +375,9 @@ def _claim(
         folder = folder[:-1]
 
 
-def _agree(tree: tuple[TorrentFile, ...], listed: tuple[TorrentFile, ...], *, alike: bool) -> None:
+def _agree(tree: tuple[TorrentFile, ...], listed: tuple[TorrentFile, ...]) -> None:
     """Both halves of a hybrid torrent must describe the same files at the same places."""
-    same = alike and len(tree) == len(listed)
+    same = len(tree) == len(listed)
     for one, other in zip(tree, listed, strict=False):
         same = same and one.path == other.path and one.length == other.length
         same = same and (one.offset == other.offset or not one.length)
@@ -388,10 +393,6 @@ def _attributes(entry: dict[bytes, Value]) -> set[int]:
     if b"l" in letters or b"symlink path" in entry:
         raise _wrong("has a symbolic link, and those are refused")
     return set(letters)
-
-
-def _name(raw: Value | None) -> str:
-    return check_component(raw, "a `name`")
 
 
 def _integer(value: Value | None, what: str, most: int) -> int:

@@ -1,13 +1,14 @@
 """WebRTC data channels as byte streams, on aiortc. Everything peculiar to aiortc stays in here.
 
-No trickle: an SDP holds all candidates. No STUN server unless configured. aioice gathers no
-loopback candidates, so two peers on one machine meet at its network address.
+No trickle: an SDP holds all candidates. No STUN or TURN server unless the tracker names one. aioice
+gathers no loopback candidates, so two peers on one machine meet at its network address.
 """
 
 import asyncio
-import re
 import socket
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache
 
 import aioice.turn
@@ -15,10 +16,14 @@ from aiortc import (
     RTCConfiguration,
     RTCDataChannel,
     RTCIceServer,
+    RTCIceTransportPolicy,
     RTCPeerConnection,
     RTCSessionDescription,
 )
 
+from client.peers.addresses import Reachable, Zone
+from client.peers.candidates import RELAYED, candidates, relayed, welcome
+from client.peers.reach import Turn
 from client.peers.transport import Channel, Dial, Inbox
 from workunits.errors import LimitError, MalformedError
 
@@ -39,38 +44,74 @@ GUARD_INTERVAL = 1.0
 SOCKET_BUFFER = 4 * 1024 * 1024
 """Bytes of UDP receive buffer that we ask the kernel for; it may grant less."""
 
-_MEDIA = re.compile(r"^m=(\w+) ", re.MULTILINE)
-_CANDIDATE = re.compile(r"^a=candidate:", re.MULTILINE)
+_CANDIDATE = "a=candidate:"
+_HERE = Reachable(Zone.HOST)
+
+
+@dataclass(frozen=True, slots=True)
+class Ice:
+    """How connections are to be made. aiortc uses one STUN and one TURN server at a time.
+
+    ``relay_only`` shows and uses nothing but relayed candidates; ``near`` says which candidates
+    of others are followed.
+    """
+
+    stun: tuple[str, ...] = ()
+    turn: Turn | None = None
+    relay_only: bool = False
+    near: Reachable = _HERE
+
+
+async def on_this_machine() -> Ice:
+    """No servers, and every candidate is followed."""
+    return Ice()
 
 
 class WebRtcConnector:
-    """Makes WebRTC connections; ``ice_servers`` are STUN or TURN URLs."""
+    """Makes WebRTC connections; ``ice`` is asked for every one of them."""
 
-    def __init__(self, ice_servers: tuple[str, ...] = ()) -> None:
-        self._servers = [RTCIceServer(urls=url) for url in ice_servers]
+    def __init__(self, ice: Callable[[], Awaitable[Ice]] = on_this_machine) -> None:
+        self._ice = ice
+        self._attempt = 0
         # The size that aioice gives its sockets, 256 KiB by default.
         aioice.turn.UDP_SOCKET_BUFFER_SIZE = SOCKET_BUFFER
 
     async def offer(self) -> Dial:
         """Gather candidates and describe a connection with one data channel."""
-        dial = WebRtcDial(self._servers, offering=True)
-        await dial.describe(None)
-        return dial
+        return await self._begin(None)
 
     async def answer(self, sdp: str) -> Dial:
         """Answer the offer ``sdp``. Raises ``MalformedError``."""
         check_sdp(sdp)
-        dial = WebRtcDial(self._servers, offering=False)
-        await dial.describe(sdp)
+        return await self._begin(sdp)
+
+    async def _begin(self, offer: str | None) -> Dial:
+        ice = await self._ice()
+        attempt = self._attempt
+        dial = WebRtcDial(ice, offering=offer is None, attempt=attempt)
+        await dial.describe(offer)
+        if ice.turn is not None and not any(kind == RELAYED for _, kind in candidates(dial.sdp)):
+            # The TURN server did not answer: try its next address, for one may be UDP that a
+            # firewall drops, and the other TCP. Several dials that run now count as one.
+            self._attempt = attempt + 1
+            if ice.relay_only:
+                await dial.close()
+                raise ConnectionError("the tracker's TURN server does not answer")
         return dial
 
 
 class WebRtcDial:
     """A peer connection on its way to an open data channel."""
 
-    def __init__(self, servers: list[RTCIceServer], *, offering: bool) -> None:
-        self._connection = RTCPeerConnection(RTCConfiguration(iceServers=servers))
-        self._offering = offering
+    def __init__(self, ice: Ice, *, offering: bool, attempt: int = 0) -> None:
+        """``attempt`` chooses among the addresses of the TURN server."""
+        if ice.relay_only and ice.turn is None:
+            raise ConnectionError("the tracker names no TURN server, and others are not to be used")
+        policy = RTCIceTransportPolicy.RELAY if ice.relay_only else RTCIceTransportPolicy.ALL
+        self._ice = ice
+        self._connection = RTCPeerConnection(
+            RTCConfiguration(iceServers=_servers(ice, attempt), iceTransportPolicy=policy)
+        )
         self._settled = asyncio.Event()
         self._channel: RTCDataChannel | None = None
         self._stream: WebRtcChannel | None = None
@@ -94,7 +135,8 @@ class WebRtcDial:
         except BaseException:
             await self.close()
             raise
-        self.sdp = connection.localDescription.sdp
+        sdp = connection.localDescription.sdp
+        self.sdp = relayed(sdp) if self._ice.relay_only else sdp
 
     async def open(self, answer: str | None = None) -> Channel:
         """See ``Dial``."""
@@ -122,7 +164,8 @@ class WebRtcDial:
 
     async def _set_remote(self, sdp: str, kind: str) -> None:
         try:
-            await self._connection.setRemoteDescription(RTCSessionDescription(sdp, kind))
+            shown = welcome(sdp, self._ice.near)
+            await self._connection.setRemoteDescription(RTCSessionDescription(shown, kind))
         except Exception as error:  # aiortc lets whatever its parser stumbles over out
             raise MalformedError(f"the peer's {kind} is not usable: {error!r}") from None
 
@@ -222,11 +265,20 @@ def receive_window() -> int:
         return probe.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) * 2 // 5
 
 
+def _servers(ice: Ice, attempt: int) -> list[RTCIceServer]:
+    servers = [RTCIceServer(urls=url) for url in ice.stun[:1] if not ice.relay_only]
+    if ice.turn is not None:
+        url = ice.turn.urls[attempt % len(ice.turn.urls)]
+        servers.append(RTCIceServer(url, ice.turn.username, ice.turn.credential))
+    return servers
+
+
 def check_sdp(sdp: str) -> None:
     """Refuse a description that would make aiortc do more than open one data channel."""
     if len(sdp) > MAX_SDP:
         raise LimitError(f"a session description of {len(sdp)} bytes is over {MAX_SDP}")
-    if _MEDIA.findall(sdp) != ["application"]:
+    lines = sdp.splitlines()  # as aiortc does, which knows more ends of a line than LF
+    if [line.partition(" ")[0] for line in lines if line.startswith("m=")] != ["m=application"]:
         raise MalformedError("a session description must have one data section and no other")
-    if len(_CANDIDATE.findall(sdp)) > MAX_CANDIDATES:
+    if sum(line.startswith(_CANDIDATE) for line in lines) > MAX_CANDIDATES:
         raise LimitError(f"a session description has over {MAX_CANDIDATES} candidates")

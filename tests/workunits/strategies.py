@@ -1,10 +1,12 @@
 """Hypothesis strategies for everything that a manifest or a message holds."""
 
 import string
+from dataclasses import replace
 
 from hypothesis import strategies as st
 
 from workunits.ids import BlobRef, Digest, PeerKey
+from workunits.images import MAX_IMAGE, Layer, chain_id
 from workunits.manifest import MAX_NUMERIC_OUTPUT, MAX_PRICE, MIN_MEMORY, Limits, Manifest, Program
 from workunits.parameters import Axis, Combine, Files, NamedBlob, Range, Sweep, Values
 from workunits.results import Ending, Result
@@ -79,19 +81,29 @@ demands = st.builds(Demands, settings, st.booleans(), st.integers(0, MAX_REPUTAT
 
 
 @st.composite
+def image_layers(draw: st.DrawFn) -> Layer:
+    """Layers of images."""
+    ref = draw(blobs()).ref
+    return Layer(draw(hashes), replace(ref, length=max(1, ref.length % (MAX_IMAGE // 4))))
+
+
+@st.composite
 def manifests(draw: st.DrawFn) -> Manifest:
     """Manifests that keep every rule."""
     sweep = draw(sweeps())
     outputs = draw(st.lists(names, min_size=1, max_size=4, unique=True))
     arguments = [f"{{{axis.name}}}" for axis in sweep.axes]
+    layers = tuple(draw(st.lists(image_layers(), max_size=3, unique_by=lambda each: each.diff)))
+    diffs = [layer.diff for layer in layers] or [draw(hashes)]
     return Manifest(
         submitter=SUBMITTER.key,
         name=draw(names),
         program=Program(
-            "sha256:" + draw(hashes).hex(),
+            chain_id(diffs),
             ("run", *arguments),
             tuple(draw(st.lists(blobs(), max_size=3, unique_by=lambda blob: blob.name))),
             draw(st.sampled_from(["", *outputs])),
+            layers,
         ),
         parameters=sweep,
         inputs=tuple(draw(st.lists(blobs(), max_size=3, unique_by=lambda blob: blob.name))),

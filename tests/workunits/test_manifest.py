@@ -12,6 +12,7 @@ from tests.workunits.strategies import SUBMITTER, manifests
 from workunits.canonical import decode, encode
 from workunits.errors import LimitError, MalformedError, RemoteError, SignatureError
 from workunits.ids import BlobRef, UnitId
+from workunits.images import MAX_LAYERS, Image, Layer
 from workunits.manifest import (
     MAX_COMMAND,
     MAX_CPU_SECONDS,
@@ -248,6 +249,23 @@ def test_a_unit_follows_from_the_manifest_and_its_index() -> None:
     assert unit.command == ("test", "11")
     assert unit.inputs == (BLOB,)
     assert JOB.blobs == (BLOB, BLOB)
+
+
+def test_layers_are_listed_only_where_there_are_some() -> None:
+    diff = bytes.fromhex("a" * 64)
+    layer = Layer(diff, BlobRef(b"4" * 32, b"3" * 20, 10240))
+    shared = dataclasses.replace(JOB, program=dataclasses.replace(JOB.program, layers=(layer,)))
+    assert Manifest.parse(shared.encode()) == shared
+    assert shared.program.shared == Image(JOB.program.image, (layer,))
+    assert shared.refs == (layer.ref, BLOB.ref)
+    assert JOB.program.shared is None
+    assert b"layers" not in JOB.encode()
+    with pytest.raises(MalformedError, match="second spelling"):
+        parse(program__layers=[])
+    with pytest.raises(MalformedError, match="not those of the image"):
+        parse(program__layers=[layer.value() | {"diff": bytes(32)}])
+    with pytest.raises(LimitError):
+        parse(program__layers=[layer.value()] * (MAX_LAYERS + 1))
 
 
 def test_the_escrow_pays_for_the_verification_too() -> None:

@@ -9,6 +9,7 @@ from workunits.errors import MalformedError
 from workunits.ids import HASH_SIZE, PeerKey
 from workunits.signing import SIGNATURE_SIZE, Domain, Identity, verify
 
+MAX_DISK = 2**60
 MAX_VOUCH = 256
 """Bytes of a vouch outside of a hello."""
 
@@ -34,7 +35,8 @@ class Offerings:
     """What a peer brings: its role, what it may be asked to run, and what it holds.
 
     ``platform`` is its class of machines, such as ``x86_64``: floating point may differ between
-    two of them.
+    two of them. ``disk_bytes`` is all that it gives for what jobs read; what is left of it at the
+    moment, and what it holds, is in ``Holds``.
     """
 
     validator: bool
@@ -43,9 +45,10 @@ class Offerings:
     images: tuple[str, ...]
     agent: str
     platform: str = ""
+    disk_bytes: int = 0
 
     def value(self) -> dict[str, object]:
-        return {
+        value: dict[str, object] = {
             "agent": self.agent,
             "cores": self.cores,
             "images": list(self.images),
@@ -53,12 +56,16 @@ class Offerings:
             "platform": self.platform,
             "validator": int(self.validator),
         }
+        if self.disk_bytes:
+            value["disk"] = self.disk_bytes
+        return value
 
     @classmethod
     def read(cls, fields: Fields) -> "Offerings":
         offerings = cls(
             agent=fields.text("agent", limit=100),
             cores=fields.integer("cores", 1, 4096),
+            disk_bytes=fields.integer("disk", 1, MAX_DISK) if fields.has("disk") else 0,
             images=fields.texts("images", count=256, limit=80),
             memory_bytes=fields.integer("memory", 0, 2**50),
             platform=fields.text("platform", limit=40),

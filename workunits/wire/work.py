@@ -19,6 +19,7 @@ from workunits.results import MAX_RESULT
 from workunits.signing import Domain, Identity, verify
 from workunits.wire.compare import Compare, Compared
 from workunits.wire.handshake import Challenge, Hello
+from workunits.wire.holds import Holds
 from workunits.wire.packing import pack_tokens, read_packed, read_tokens
 
 MAX_FRAME = MAX_MANIFEST + 4096
@@ -346,7 +347,7 @@ FromTracker: TypeAlias = (
     | Compare
     | Failure
 )
-FromPeer: TypeAlias = Hello | Want | Commits | Reveals | Release | Compared
+FromPeer: TypeAlias = Hello | Holds | Want | Commits | Reveals | Release | Compared
 
 _TRACKER_TYPES: dict[str, Callable[[Fields], FromTracker]] = {
     kind.t: kind.read
@@ -364,7 +365,7 @@ _TRACKER_TYPES: dict[str, Callable[[Fields], FromTracker]] = {
     )
 }
 _PEER_TYPES: dict[str, Callable[[Fields], FromPeer]] = {
-    kind.t: kind.read for kind in (Hello, Want, Commits, Reveals, Release, Compared)
+    kind.t: kind.read for kind in (Hello, Holds, Want, Commits, Reveals, Release, Compared)
 }
 
 

@@ -55,6 +55,7 @@ offerings = st.builds(
     st.lists(texts, max_size=3).map(tuple),
     texts,
     st.text("x86_4arm", max_size=40),
+    st.integers(0, 2**60),
 )
 
 

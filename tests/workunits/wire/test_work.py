@@ -13,7 +13,8 @@ from workunits.ids import JobId, LeaseToken
 from workunits.manifest import Manifest, SignedManifest
 from workunits.signing import Identity
 from workunits.wire import work
-from workunits.wire.handshake import Challenge, Hello, Offerings, Vouch
+from workunits.wire.handshake import MAX_DISK, Challenge, Hello, Offerings, Vouch
+from workunits.wire.holds import NAME_SIZE, Holds
 from workunits.wire.work import (
     MAX_BATCH,
     MAX_FRAME,
@@ -50,6 +51,8 @@ offerings = st.builds(
     st.integers(0, 2**50),
     st.lists(texts, max_size=3).map(tuple),
     texts,
+    texts,
+    st.integers(0, MAX_DISK),
 )
 vouches = st.none() | st.builds(Vouch, keys, signatures)
 commits = st.lists(st.builds(Commit, words, tokens, hashes, hashes), max_size=5).map(tuple)
@@ -59,6 +62,12 @@ reveals = st.builds(
     st.binary(max_size=50),
     st.lists(st.binary(max_size=20), max_size=3).map(tuple),
 )
+
+
+def changes_of(added: frozenset[bytes], removed: frozenset[bytes], disk: int) -> Holds:
+    return Holds(disk, added, removed - added)
+
+
 from_tracker: st.SearchStrategy[FromTracker] = st.one_of(
     st.builds(Challenge, hashes, keys),
     st.builds(Welcome, st.integers(0, 2**40), packed, packed),
@@ -73,6 +82,12 @@ from_tracker: st.SearchStrategy[FromTracker] = st.one_of(
 )
 from_peer: st.SearchStrategy[FromPeer] = st.one_of(
     st.builds(Hello, keys, offerings, vouches, signatures),
+    st.builds(
+        changes_of,
+        st.frozensets(st.binary(min_size=NAME_SIZE, max_size=NAME_SIZE), max_size=5),
+        st.frozensets(st.binary(min_size=NAME_SIZE, max_size=NAME_SIZE), max_size=5),
+        st.integers(0, MAX_DISK),
+    ),
     st.builds(Want, st.integers(0, MAX_HOLD)),
     st.builds(Commits.sign, st.just(PEER), jobs, commits),
     st.builds(Reveals, st.lists(reveals, max_size=4).map(tuple)),
@@ -96,7 +111,9 @@ def test_the_strategies_leave_no_message_out() -> None:
         *("challenge", "welcome", "job", "leases", "committed"),
         *("reveal", "revealed", "revoked", "compare", "failure"),
     }
-    assert set(work._PEER_TYPES) == {"hello", "want", "commit", "results", "release", "compared"}
+    assert set(work._PEER_TYPES) == {
+        *("hello", "holds", "want", "commit", "results", "release", "compared"),
+    }
 
 
 @given(st.binary(max_size=80))
