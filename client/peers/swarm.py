@@ -18,7 +18,6 @@ from typing import Any
 import aiohttp
 
 from client.blobs import BlobStore
-from client.shelves import BlobShelf
 from client.peers.extensions import Gossip
 from client.peers.member import Batch, Listener, Member
 from client.peers.signalling import Schedule, TrackerSocket
@@ -28,10 +27,10 @@ from client.peers.torrent import Torrent
 from client.peers.transport import Channel, Connector, Dial
 from client.peers.webrtc import WebRtcConnector
 from client.peers.webseed import WebSeed, assist
+from client.shelves import BlobShelf
 from workunits.errors import SwarmError, UnavailableError
 from workunits.ids import BlobRef
 from workunits.links import Target
-from workunits.torrents import TorrentInfo
 from workunits.wire.signalling import (
     ID_SIZE,
     Announce,
