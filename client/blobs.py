@@ -2,43 +2,72 @@
 
     store/<v2>/content     the bytes, read-only
     store/<v2>/info        the info dictionary (see ``workunits.metainfo``)
-    store/incoming/<id>/   what is being written; emptied at start
+    store/incoming/        what is being written; what was received so far survives (``incoming``)
+    store/holds            why blobs are kept, for people (``inventory``)
 
 A blob appears by renaming a finished, synced folder, so a crash leaves nothing half-written under
 its name. Methods block on the disk for as long as the bytes take: call ``adopt`` and ``commit`` of
 large files in a thread. All methods may be called from any thread.
 """
 
-import errno
-import fcntl
+import logging
 import os
 import secrets
 import shutil
-import stat
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
+from itertools import islice
 from pathlib import Path
-from threading import Lock, RLock
+from threading import RLock
 from typing import BinaryIO
 
-from workunits.errors import LimitError, LocalError, MalformedError, SwarmError, UnavailableError
-from workunits.ids import HASH_SIZE, BlobRef
-from workunits.metainfo import MAX_INFO, Hasher, Metainfo, Readable, parse_info
+from client.disk import (
+    SpaceError,
+    disk_error,
+    is_plain,
+    lock_folder,
+    open_regular,
+    sync_folder,
+    write_synced,
+)
+from client.incoming import CONTENT, INFO, JOURNAL, Incoming
+from client.inventory import (
+    INCOMING,
+    MAX_HELD,
+    MAX_REASON,
+    MAX_REASONS,
+    Notes,
+    named_in,
+    parts_in,
+    stored_in,
+)
+from client.syncer import PAUSE, Syncer
+from workunits.errors import LimitError, LocalError, MalformedError, UnavailableError
+from workunits.ids import BlobRef
+from workunits.metainfo import Hasher, Metainfo, Readable
 
-CONTENT = "content"
-INFO = "info"
-INCOMING = "incoming"
-LOCK = "lock"
+log = logging.getLogger(__name__)
+
 _READ = 1024 * 1024
 _RESERVE = 64 * 1024 * 1024
 """Free disk space in bytes that the store never uses up."""
 
+EXPIRY = 7 * 86400.0
+"""Seconds after which a download that nobody went on with is forgotten."""
 
-class SpaceError(LocalError):
-    """The blob is small enough, but there is no room for it now."""
 
-    code = "space"
+@dataclass(slots=True)
+class _Part:
+    """A download that has begun."""
+
+    info: Metainfo
+    used: float
+    kept: int
+    active: Incoming | None = None
 
 
 class BlobStore:
@@ -48,40 +77,53 @@ class BlobStore:
     is stored.
     """
 
-    def __init__(self, directory: Path, *, quota: int) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        quota: int | None,
+        clock: Callable[[], float] = time.time,
+        pause: float = PAUSE,
+    ) -> None:
         """Open or make the store at ``directory``, of at most ``quota`` bytes of content.
+
+        Without ``quota`` it is what it was before. ``clock`` gives Unix seconds; ``pause`` is how
+        many seconds of a download one sync covers.
 
         Raises ``LocalError`` when the folder cannot be used or another process has it open.
         """
         self._root = directory
-        self._quota = quota
+        self._clock = clock
         self._mutex = RLock()
         self._entries: dict[BlobRef, Metainfo] = {}  # in order of last use, oldest first
+        self._parts: dict[BlobRef, _Part] = {}
         self._holds: dict[BlobRef, set[str]] = {}
+        self._holding = False  # until then what is written down is of the process before us
         self._reserved = 0
+        self._closed = False
         try:
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._lock = (directory / LOCK).open("ab")
         except OSError as error:
-            raise _disk_error(error, directory) from None
+            raise disk_error(error, directory) from None
+        self._lock = lock_folder(directory)
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._lock.close()
-            raise LocalError(
-                f"another process uses the blob store {directory}",
-                hint="Stop the other process or give this one a data folder of its own.",
-            ) from None
-        try:
-            shutil.rmtree(directory / INCOMING, ignore_errors=True)
             (directory / INCOMING).mkdir(exist_ok=True)
             self._scan()
         except OSError as error:
             self._lock.close()
-            raise _disk_error(error, directory) from None
+            raise disk_error(error, directory) from None
+        self._notes = Notes.load(directory)
+        self._quota = (self._notes.quota or 0) if quota is None else quota
+        self._syncer = Syncer(pause)
+        if self._quota != self._notes.quota:
+            self._notes = Notes(self._quota, self._notes.holds)
+            self._syncer.submit(self._write_notes)
 
     def close(self) -> None:
-        """Let another process have the folder."""
+        """Put on disk what was kept, and let another process have the folder."""
+        self._syncer.close()
+        with self._mutex:
+            self._closed = True
         self._lock.close()
 
     def __enter__(self) -> "BlobStore":
@@ -99,9 +141,23 @@ class BlobStore:
 
     @property
     def used(self) -> int:
-        """Bytes of content in the store and promised to downloads under way."""
+        """Bytes of content in the store and set aside for downloads, also unfinished ones."""
         with self._mutex:
-            return sum(ref.length for ref in self._entries) + self._reserved
+            parts = sum(ref.length for ref in self._parts)
+            return sum(ref.length for ref in self._entries) + parts + self._reserved
+
+    def room(self) -> int:
+        """Bytes that one new blob could take now, when all that may go makes room for it."""
+        with self._mutex:
+            try:
+                free = shutil.disk_usage(self._root).free - _RESERVE - self._unwritten()
+            except OSError as error:
+                raise disk_error(error, self._root) from None
+            idle = [ref for ref in self._idle() if ref not in self._holds]
+            unheld = sum(ref.length for ref in self._entries if ref not in self._holds)
+            by_disk = free + unheld + sum(self._parts[ref].kept for ref in idle)
+            by_quota = self._quota - self.used + unheld + sum(ref.length for ref in idle)
+            return max(0, min(by_disk, by_quota))
 
     def refs(self) -> tuple[BlobRef, ...]:
         """Every blob here, least recently used first."""
@@ -112,13 +168,26 @@ class BlobStore:
         """The metainfo of a blob that is here."""
         return self._entries.get(ref)
 
+    def parts(self) -> dict[BlobRef, int]:
+        """Downloads that have begun, and the bytes of each that are here."""
+        with self._mutex:
+            return {
+                ref: part.active.kept if part.active else part.kept
+                for ref, part in self._parts.items()
+            }
+
+    def part_info_of(self, ref: BlobRef) -> Metainfo | None:
+        """The metainfo of a blob of which a part is here."""
+        part = self._parts.get(ref)
+        return part.info if part is not None else None
+
     def path_of(self, ref: BlobRef) -> Path | None:
         """The file with the content, or None. Counts as a use. Never write to it."""
         with self._mutex:
             if ref not in self._entries:
                 return None
             path = self._folder(ref) / CONTENT
-            if not _is_plain(path, ref.length):
+            if not is_plain(path, ref.length):
                 self._forget(ref)  # somebody touched the folder: what is there is not the blob
                 return None
             self._entries[ref] = self._entries.pop(ref)
@@ -142,14 +211,18 @@ class BlobStore:
         """Keep ``ref`` from eviction until ``release`` with the same reason; may come before it."""
         with self._mutex:
             self._holds.setdefault(ref, set()).add(reason)
+            self._holding = True
+            self._syncer.submit(self._write_notes)
 
     def release(self, ref: BlobRef, reason: str) -> None:
         """End a hold; unknown ones are no error."""
         with self._mutex:
             reasons = self._holds.get(ref, set())
-            reasons.discard(reason)
-            if not reasons:
-                self._holds.pop(ref, None)
+            if reason in reasons:
+                reasons.discard(reason)
+                if not reasons:
+                    del self._holds[ref]
+                self._syncer.submit(self._write_notes)
 
     def holds(self, ref: BlobRef) -> frozenset[str]:
         """Why ``ref`` is kept."""
@@ -167,23 +240,9 @@ class BlobStore:
 
         Raises ``LocalError`` when the file cannot be read or changes meanwhile.
         """
-        try:
-            number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        except OSError as error:
-            if error.errno == errno.ELOOP:
-                raise LocalError(
-                    f"{path} is a symbolic link", hint="Name the file that it points to."
-                ) from None
-            raise LocalError(
-                f"cannot read {path}: {error.strerror}", hint="Check the path and its permissions."
-            ) from None
-        status = os.fstat(number)
-        if not stat.S_ISREG(status.st_mode):
-            os.close(number)
-            raise LocalError(f"{path} is not a regular file", hint="Name a regular file.")
-        with os.fdopen(number, "rb", buffering=0) as stream:
+        with open_regular(path) as stream:
             try:
-                return self._copy(stream, status.st_size)
+                return self._copy(stream, os.fstat(stream.fileno()).st_size)
             except MalformedError as error:
                 raise LocalError(
                     f"{path} changed while it was read: {error.message}",
@@ -191,22 +250,36 @@ class BlobStore:
                 ) from None
 
     def begin(self, info: Metainfo) -> "Incoming":
-        """Start to receive a blob piece by piece; room for all of it is set aside.
+        """Receive a blob piece by piece, from where the last time ended.
+
+        Room for all of it is set aside until it is discarded or evicted. Only the first of several
+        downloads of one blob at the same time can be gone on with later.
 
         Raises ``LimitError`` when it can never fit and ``SpaceError`` when it does not fit now.
         """
-        return Incoming(self, info, self._start(info.length))
+        while True:
+            with self._mutex:
+                part = self._parts.get(info.ref)
+                if part is None or part.active is None or not part.active.closing:
+                    return self._begin(info, part)
+                ending = part.active
+            ending.wait()
 
     def remove(self, ref: BlobRef) -> None:
-        """Delete a blob, held or not."""
+        """Delete a blob, held or not, or the part of it that is here and not being added to."""
         with self._mutex:
             if ref in self._entries:
                 self._forget(ref)
+            if ref in self._idle():
+                self._drop(ref)
 
     # -- inside -----------------------------------------------------------------------------
 
     def _copy(self, source: Readable, length: int) -> BlobRef:
-        folder = self._start(length)
+        with self._mutex:
+            self._make_room(length)
+            self._reserved += length
+        folder = self._root / INCOMING / secrets.token_hex(8)
         done = False
         try:
             hasher = Hasher(length)
@@ -227,208 +300,193 @@ class BlobStore:
     @contextmanager
     def _writing(self, folder: Path) -> Iterator[BinaryIO]:
         try:
+            folder.mkdir()
             with (folder / CONTENT).open("wb", buffering=0) as stream:
                 yield stream
         except OSError as error:
-            raise _disk_error(error, folder) from None
+            raise disk_error(error, folder) from None
 
-    def _start(self, length: int) -> Path:
-        """Set ``length`` bytes aside, evicting what must go, and make a folder to write in."""
+    def _begin(self, info: Metainfo, part: _Part | None) -> Incoming:
+        """``part`` is what is known of the blob; it is not about to end."""
+        ref = info.ref
+        lasting = part is None or part.active is None
+        if part is None or not lasting:
+            self._make_room(info.length)
+        folder = self._root / INCOMING / (str(ref) if lasting else secrets.token_hex(8))
+        try:
+            folder.mkdir(exist_ok=True)
+            incoming = Incoming(
+                *(info, folder, self._syncer),
+                lasting=lasting,
+                publish=partial(self._publish, folder, info),
+                ended=partial(self._ended, folder),
+            )
+        except OSError as error:
+            # Whatever is wrong with what is there: the next time begins anew.
+            self._bury(folder)
+            if lasting:
+                self._parts.pop(ref, None)
+            raise disk_error(error, folder) from None
+        if lasting:
+            self._parts[ref] = _Part(info, self._clock(), incoming.kept, incoming)
+        else:
+            self._reserved += info.length
+        return incoming
+
+    def _ended(self, folder: Path, incoming: Incoming, forget: bool) -> None:
+        ref = incoming.info.ref
         with self._mutex:
-            if length > self._quota:
-                raise LimitError(
-                    f"a blob of {length} bytes is over the quota of {self._quota}",
-                    hint="Raise the disk quota (--disk).",
-                )
-            over = self.used + length - self._quota
-            victims = []
-            for ref in self._entries:
-                if over <= 0:
-                    break
-                if ref not in self._holds:
-                    victims.append(ref)
-                    over -= ref.length
-            if over > 0:
-                raise SpaceError(
-                    f"no room for {length} bytes: what is stored is in use",
-                    hint="Raise the disk quota (--disk) or wait until running jobs end.",
-                )
-            for ref in victims:
+            if self._closed:
+                return  # the folder may be another process's by now
+            part = self._parts.get(ref)
+            if part is None or part.active is not incoming:
+                if forget:
+                    self._discard(folder, ref.length)
+                return
+            part.active, part.kept, part.used = None, incoming.kept, self._clock()
+            if forget or ref in self._entries:
+                self._drop(ref)
+
+    def _make_room(self, length: int) -> None:
+        """Evict what must go for ``length`` more bytes."""
+        if length > self._quota:
+            raise LimitError(
+                f"a blob of {length} bytes is over the quota of {self._quota}",
+                hint="Raise the disk quota (--disk).",
+            )
+        self._expire()
+        over = self.used + length - self._quota
+        victims = []
+        for ref in [*self._idle(), *self._entries]:
+            if over <= 0:
+                break
+            if ref not in self._holds:
+                victims.append(ref)
+                over -= ref.length
+        if over > 0:
+            raise SpaceError(
+                f"no room for {length} bytes: what is stored is in use",
+                hint="Raise the disk quota (--disk) or wait until running jobs end.",
+            )
+        for ref in victims:
+            if ref in self._entries:
                 self._forget(ref)
+            else:
+                self._drop(ref)
+        try:
             free = shutil.disk_usage(self._root).free
-            if free < length + _RESERVE:
-                raise SpaceError(
-                    f"the disk of {self._root} has {free} bytes left, too few for {length}",
-                    hint="Free disk space or move the data folder to another disk.",
-                )
-            folder = self._root / INCOMING / secrets.token_hex(8)
-            try:
-                folder.mkdir()
-            except OSError as error:
-                raise _disk_error(error, folder) from None
-            self._reserved += length
-            return folder
+        except OSError as error:
+            raise disk_error(error, self._root) from None
+        if free < length + _RESERVE + self._unwritten():
+            raise SpaceError(
+                f"the disk of {self._root} has {free} bytes left, too few for {length}",
+                hint="Free disk space or move the data folder to another disk.",
+            )
+
+    def _idle(self) -> list[BlobRef]:
+        """Downloads that nobody goes on with now, oldest first."""
+        idle = [(part.used, ref) for ref, part in self._parts.items() if part.active is None]
+        return [ref for _, ref in sorted(idle)]
+
+    def _unwritten(self) -> int:
+        """Bytes that downloads under way will still write."""
+        active = [part.active for part in self._parts.values() if part.active is not None]
+        return sum(each.info.length - each.kept for each in active)
+
+    def _expire(self) -> None:
+        limit = self._clock() - EXPIRY
+        for ref in self._idle():
+            if self._parts[ref].used < limit and ref not in self._holds:
+                self._drop(ref)
 
     def _publish(self, folder: Path, info: Metainfo) -> Path:
         """Give a finished folder its name; its content is on disk already."""
         ref = info.ref
         try:
-            with (folder / INFO).open("wb") as stream:
-                stream.write(info.raw)
-                stream.flush()
-                os.fsync(stream.fileno())
+            write_synced(folder / INFO, info.raw)
             (folder / CONTENT).chmod(0o444)
-            _sync_folder(folder)
+            sync_folder(folder)
             with self._mutex:
                 if self.path_of(ref) is None:
                     shutil.rmtree(self._folder(ref), ignore_errors=True)
                     folder.rename(self._folder(ref))
                     self._entries[ref] = info
-                    self._reserved -= ref.length
+                    self._settle(folder, ref)
+                    with suppress(OSError):
+                        (self._folder(ref) / JOURNAL).unlink(missing_ok=True)
                 else:
-                    self._discard(folder, ref.length)
-            _sync_folder(self._root)
+                    self._settle(folder, ref)
+                    self._bury(folder)
+            sync_folder(self._root)
         except OSError as error:
-            raise _disk_error(error, folder) from None
+            raise disk_error(error, folder) from None
         return self._folder(ref) / CONTENT
+
+    def _settle(self, folder: Path, ref: BlobRef) -> None:
+        """What was set aside for the download in ``folder`` is not any more."""
+        if folder.name == str(ref):
+            self._parts.pop(ref, None)
+        else:
+            self._reserved -= ref.length
 
     def _discard(self, folder: Path, length: int) -> None:
         with self._mutex:
             self._reserved -= length
         shutil.rmtree(folder, ignore_errors=True)
 
+    def _drop(self, ref: BlobRef) -> None:
+        """Forget an unfinished download."""
+        del self._parts[ref]
+        self._bury(self._root / INCOMING / str(ref))
+
     def _forget(self, ref: BlobRef) -> None:
         del self._entries[ref]
-        # Renamed first, so that a crash in mid-delete leaves no damaged blob under its name.
+        self._bury(self._folder(ref))
+
+    def _bury(self, folder: Path) -> None:
+        """Delete a folder; renamed first, so that a crash leaves no damaged one by its name."""
         grave = self._root / INCOMING / secrets.token_hex(8)
         with suppress(OSError):
-            self._folder(ref).rename(grave)
+            folder.rename(grave)
             shutil.rmtree(grave, ignore_errors=True)
 
     def _folder(self, ref: BlobRef) -> Path:
         return self._root / ref.v2.hex()
 
     def _scan(self) -> None:
-        found: list[tuple[int, BlobRef, Metainfo]] = []
-        with os.scandir(self._root) as entries:
+        """Find what is here, and delete what is no blob and no download to go on with."""
+        self._entries = {each.ref: each.info for each in stored_in(self._root)}
+        for path in named_in(self._root):
+            if path.name not in set(map(str, self._entries)):
+                shutil.rmtree(path, ignore_errors=True)
+        for each in parts_in(self._root):
+            if each.kept and each.ref not in self._entries:
+                self._parts[each.ref] = _Part(each.info, each.used, each.kept)
+        self._expire()
+        names = set(map(str, self._parts))
+        with os.scandir(self._root / INCOMING) as entries:
             for entry in entries:
-                if len(entry.name) != 2 * HASH_SIZE or not entry.is_dir(follow_symlinks=False):
-                    continue
-                folder = Path(entry.path)
-                info = _read_info(folder)
-                if info is None or info.ref.v2.hex() != entry.name:
-                    shutil.rmtree(folder, ignore_errors=True)
-                    continue
-                used = (folder / INFO).stat(follow_symlinks=False).st_mtime_ns
-                found.append((used, info.ref, info))
-        self._entries = {ref: info for _, ref, info in sorted(found, key=lambda item: item[:2])}
+                if not entry.is_dir(follow_symlinks=False):
+                    Path(entry.path).unlink()
+                elif entry.name not in names:
+                    shutil.rmtree(entry.path, ignore_errors=True)
 
-
-class Incoming:
-    """A blob that is being received. Reading works until ``close``, which always comes last."""
-
-    def __init__(self, store: BlobStore, info: Metainfo, folder: Path) -> None:
-        self.info = info
-        self._store = store
-        self._folder = folder
-        self._mutex = Lock()  # ``close`` waits for a ``commit`` in another thread
-        self._committed = False
-        try:
-            self._file: BinaryIO | None = (folder / CONTENT).open("x+b", buffering=0)
-            self._file.truncate(info.length)
-        except OSError as error:
-            store._discard(folder, info.length)
-            raise _disk_error(error, folder) from None
-
-    def write(self, offset: int, data: bytes | memoryview) -> None:
-        """Write ``data`` at ``offset``. Raises ``LocalError`` when the disk fails."""
-        try:
-            os.pwrite(self._number(), data, offset)
-        except OSError as error:
-            raise _disk_error(error, self._folder) from None
-
-    def read(self, offset: int, size: int) -> bytes:
-        """Read back what was written. Raises ``LocalError`` when the disk fails."""
-        try:
-            return os.pread(self._number(), size, offset)
-        except OSError as error:
-            raise _disk_error(error, self._folder) from None
-
-    def commit(self) -> Path:
-        """Check the whole content against the v2 hash, sync it and give it its name.
-
-        Blocks while all bytes are hashed. Raises ``MalformedError`` when the pieces fit their
-        SHA-1 but the content is not the blob; ``close`` then forgets it.
-        """
+    def _write_notes(self) -> None:
+        """In the syncer's thread: write down for people what is held."""
         with self._mutex:
-            hasher = Hasher(self.info.length)
-            for offset in range(0, self.info.length, _READ):
-                hasher.update(self.read(offset, _READ))
-            if hasher.finish().info.ref != self.info.ref:
-                raise MalformedError(
-                    f"the content of blob {self.info.ref} does not fit its v2 hash",
-                    hint="Whoever named this blob made a bad torrent; ask for another one.",
-                )
-            try:
-                os.fsync(self._number())
-            except OSError as error:
-                raise _disk_error(error, self._folder) from None
-            path = self._store._publish(self._folder, self.info)
-            self._committed = True
-            return path
-
-    def close(self) -> None:
-        """End the download; what was not committed is forgotten and its room given back."""
-        with self._mutex:
-            file, self._file = self._file, None
-            if file is not None:
-                file.close()
-                if not self._committed:
-                    self._store._discard(self._folder, self.info.length)
-
-    def _number(self) -> int:
-        if self._file is None:
-            raise UnavailableError("the download has ended", hint="Fetch the blob again.")
-        return self._file.fileno()
-
-
-def _read_info(folder: Path) -> Metainfo | None:
-    try:
-        with (folder / INFO).open("rb") as stream:
-            info = parse_info(stream.read(MAX_INFO + 1))
-    except (OSError, SwarmError):
-        return None
-    plain = _is_plain(folder / INFO, len(info.raw)) and _is_plain(folder / CONTENT, info.length)
-    return info if plain else None
-
-
-def _is_plain(path: Path, size: int) -> bool:
-    try:
-        status = path.lstat()
-    except OSError:
-        return False
-    return stat.S_ISREG(status.st_mode) and status.st_size == size
-
-
-def _sync_folder(path: Path) -> None:
-    number = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
+            if self._holding:
+                held = islice(self._holds.items(), MAX_HELD)
+                holds = {
+                    str(ref): tuple(why[:MAX_REASON] for why in sorted(reasons)[:MAX_REASONS])
+                    for ref, reasons in held
+                }
+                self._notes = Notes(self._quota, holds)
+            notes = self._notes
+        try:
+            notes.save(self._root)
+        except OSError as error:
+            log.warning("cannot write down what is held in %s: %s", self._root, error)
 
 
 def _missing(ref: BlobRef) -> UnavailableError:
     return UnavailableError(f"blob {ref} is not in the store", hint="Fetch it first.")
-
-
-def _disk_error(error: OSError, path: Path) -> LocalError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return SpaceError(
-            f"the disk of {path} is full",
-            hint="Free disk space or move the data folder to another disk.",
-        )
-    return LocalError(
-        f"cannot use the blob store at {path}: {error.strerror or error}",
-        hint="Check that the folder exists, is yours and its disk works.",
-    )

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from client.blobs import BlobStore, SpaceError
+from client.blobs import BlobStore
+from client.disk import SpaceError
 from workunits.errors import LimitError, LocalError, MalformedError, UnavailableError
 from workunits.ids import BlobRef
 from workunits.metainfo import Hasher, Metainfo, build_info

@@ -1,0 +1,197 @@
+"""What lies in the folder of a blob store: read from disk, without the store's lock.
+
+<v2>/content, info             a blob; ``info`` was last touched when it was used
+incoming/<v2>/content, info,   a download under way, or one that may be gone on with; its
+    journal                    ``journal`` was last touched when a piece came
+holds                          why blobs are kept, and the quota; written by the owner
+lock                           locked by the owner while it runs
+"""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from client.disk import is_locked, is_plain, replace_file
+from client.incoming import CONTENT, INFO, JOURNAL
+from client.journal import read_journal
+from client.json_fields import decode_object
+from workunits.errors import MalformedError, SwarmError
+from workunits.ids import HASH_SIZE, BlobRef
+from workunits.metainfo import MAX_INFO, Metainfo, parse_info
+
+INCOMING = "incoming"
+HOLDS = "holds"
+MAX_NOTES = 16 * 1024 * 1024
+MAX_HELD = 50_000
+MAX_REASONS = 32
+MAX_REASON = 200
+"""What is written down: blobs, reasons of one blob, characters of a reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A blob, or the part of one that came."""
+
+    info: Metainfo
+    used: float
+    """When it was last used, or its last piece came; Unix seconds."""
+
+    kept: int
+    """Bytes of content that are here."""
+
+    digests: Mapping[int, bytes] = field(default_factory=dict, repr=False)
+    """Of a part: the pieces that are here, and the roots of their SHA-256 trees."""
+
+    holds: tuple[str, ...] = ()
+    """Why it is kept."""
+
+    @property
+    def ref(self) -> BlobRef:
+        """Its name."""
+        return self.info.ref
+
+    @property
+    def share(self) -> float:
+        """How much of it is here, from 0 to 1."""
+        return self.kept / self.ref.length if self.ref.length else 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """What the owner of a store writes down for others to read."""
+
+    quota: int | None = None
+    holds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Reasons under the hex of a v2 hash."""
+
+    def encode(self) -> bytes:
+        """The file."""
+        holds = [{"blob": name, "why": why} for name, why in sorted(self.holds.items())]
+        return json.dumps({"quota": self.quota, "holds": holds}, indent=1).encode()
+
+    @classmethod
+    def parse(cls, raw: bytes) -> "Notes":
+        """Read the file. Raises ``MalformedError`` or ``LimitError``."""
+        fields = decode_object(raw, limit=MAX_NOTES, what="the holds of a blob store")
+        quota = fields.integer("quota", 0) if fields.has("quota") else None
+        holds: dict[str, tuple[str, ...]] = {}
+        for group in fields.groups("holds", MAX_HELD):
+            reasons = group.items("why", MAX_REASONS)
+            if not all(isinstance(each, str) and len(each) <= MAX_REASON for each in reasons):
+                raise MalformedError("the holds of a blob store: a reason is not a short text")
+            name = group.octets("blob", HASH_SIZE).hex()
+            holds[name] = tuple(each if each.isprintable() else repr(each) for each in reasons)
+        return cls(quota, holds)
+
+    @classmethod
+    def load(cls, folder: Path) -> "Notes":
+        """The notes in a store's folder; empty when there are none to be read."""
+        try:
+            with (folder / HOLDS).open("rb") as stream:
+                return cls.parse(stream.read(MAX_NOTES + 1))
+        except (OSError, SwarmError):
+            return cls()
+
+    def save(self, folder: Path) -> None:
+        """Replace the notes. Raises ``OSError``."""
+        replace_file(folder / HOLDS, self.encode())
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """Everything in a store, least recently used first."""
+
+    quota: int | None
+    """Most bytes of content that its owner keeps; None when nobody said so yet."""
+
+    running: bool
+    """Whether a process has it open."""
+
+    blobs: tuple[Stored, ...]
+    parts: tuple[Stored, ...]
+
+    @property
+    def used(self) -> int:
+        """Bytes of the quota that are taken: all of a part, for there is room set aside for it."""
+        return sum(each.ref.length for each in (*self.blobs, *self.parts))
+
+    @property
+    def free(self) -> int | None:
+        """Bytes of the quota that nothing takes."""
+        return None if self.quota is None else max(0, self.quota - self.used)
+
+    @classmethod
+    def take(cls, folder: Path) -> "Inventory":
+        """Look at the store in ``folder``; one that is not there is empty."""
+        notes = Notes.load(folder)
+        return cls(
+            notes.quota,
+            is_locked(folder),
+            tuple(_with_holds(stored_in(folder), notes)),
+            tuple(_with_holds(parts_in(folder), notes)),
+        )
+
+
+def stored_in(folder: Path) -> Iterator[Stored]:
+    """The blobs of a store, least recently used first."""
+    found = [(path, read_info(path)) for path in named_in(folder)]
+    return iter(_by_use(Stored(i, _age(p / INFO), i.length) for p, i in found if i is not None))
+
+
+def parts_in(folder: Path) -> Iterator[Stored]:
+    """The downloads of a store that have begun, least recently used first."""
+    found = [read_part(path) for path in named_in(folder / INCOMING)]
+    return iter(_by_use(each for each in found if each is not None))
+
+
+def named_in(folder: Path) -> list[Path]:
+    """The folders below ``folder`` that have the name of a blob."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        return [
+            Path(entry.path)
+            for entry in entries
+            if len(entry.name) == 2 * HASH_SIZE and entry.is_dir(follow_symlinks=False)
+        ]
+    return []
+
+
+def read_info(folder: Path) -> Metainfo | None:
+    """The metainfo of the blob in ``folder``; None when the folder is not what it should be."""
+    try:
+        with (folder / INFO).open("rb") as stream:
+            info = parse_info(stream.read(MAX_INFO + 1))
+    except (OSError, SwarmError):
+        return None
+    plain = is_plain(folder / INFO, len(info.raw)) and is_plain(folder / CONTENT, info.length)
+    return info if plain and info.ref.v2.hex() == folder.name else None
+
+
+def read_part(folder: Path) -> Stored | None:
+    """The download in ``folder``; None when it cannot be gone on with."""
+    info = read_info(folder)
+    if info is None:
+        return None
+    digests = read_journal(folder / JOURNAL, info.ref.v2, info.count)
+    if digests is None:
+        return None
+    return Stored(info, _age(folder / JOURNAL), sum(map(info.size_of, digests)), digests)
+
+
+def _with_holds(found: Iterator[Stored], notes: Notes) -> Iterator[Stored]:
+    for each in found:
+        reasons = notes.holds.get(str(each.ref), ())
+        yield Stored(each.info, each.used, each.kept, each.digests, reasons)
+
+
+def _by_use(found: Iterator[Stored]) -> list[Stored]:
+    return sorted(found, key=lambda each: (each.used, each.ref))
+
+
+def _age(path: Path) -> float:
+    try:
+        return path.stat(follow_symlinks=False).st_mtime
+    except OSError:
+        return 0.0
