@@ -65,6 +65,9 @@ class Target:
         if self.v2 is not None and len(self.v2) != HASH_SIZE:
             raise _wrong(f"has a v2 info-hash of {len(self.v2)} bytes")
 
+    def __str__(self) -> str:
+        return f"torrent {(self.v2 or self.v1 or b'').hex()}"
+
     @property
     def hash20(self) -> bytes:
         """What names the swarm on the wire: the v1 hash, or the start of the v2 hash."""

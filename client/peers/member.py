@@ -1,4 +1,4 @@
-"""A torrent that we are in the swarm of, and the offers that go out for it."""
+"""A blob that we are in the swarm of, and the offers that go out for it."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,7 +8,6 @@ from pathlib import Path
 from client.peers.signalling import Schedule
 from client.peers.stats import Progress
 from client.peers.torrent import Torrent
-from workunits.ids import BlobRef
 from workunits.wire.signalling import Event, Offer
 
 Listener = Callable[[Progress], None]
@@ -16,13 +15,10 @@ Listener = Callable[[Progress], None]
 
 @dataclass(slots=True, eq=False)
 class Member:
-    """A torrent that we are in the swarm of."""
+    """A blob that we are in the swarm of."""
 
     torrent: Torrent
     schedule: Schedule
-    ref: BlobRef | None = None
-    """The blob, if it is one of the store's."""
-
     offering: dict[bytes, float] = field(default_factory=dict)
     """Our offers that are being made or wait for an answer, and since when."""
 

@@ -27,7 +27,7 @@ from client.peers.torrent import Torrent
 from client.peers.transport import Channel, Connector, Dial
 from client.peers.webrtc import WebRtcConnector
 from client.peers.webseed import WebSeed, assist
-from client.shelves import BlobShelf
+from client.shelf import BlobShelf
 from workunits.errors import SwarmError, UnavailableError
 from workunits.ids import BlobRef
 from workunits.links import Target
@@ -147,7 +147,7 @@ class BlobSwarm:
         blobs = tuple(
             BlobStats(
                 member.torrent.target.hash20,
-                member.ref,
+                member.torrent.ref,
                 member.torrent.seeding,
                 member.torrent.peers,
                 member.torrent.traffic.peers,
@@ -212,7 +212,7 @@ class BlobSwarm:
         """Serve ``ref`` no longer; unknown ones are no error. A fetch under way goes on."""
         self._store.release(ref, SEED_REASON)
         member = self._members.get(ref.v1)
-        if member is not None and member.ref == ref and not member.waiters:
+        if member is not None and member.torrent.ref == ref and not member.waiters:
             self._leave(member)
 
     # -- members ----------------------------------------------------------------------------
@@ -221,7 +221,7 @@ class BlobSwarm:
         member = self._members.get(ref.v1)
         if member is None:
             return self._join(Target.of(ref), BlobShelf(self._store, ref), ref=ref)
-        if member.ref != ref:
+        if member.torrent.ref != ref:
             raise UnavailableError(
                 f"blob {ref} shares its v1 hash with another one", hint="One of them is forged."
             )
@@ -244,8 +244,9 @@ class BlobSwarm:
             clock=self._clock,
             gossip=self._gossip,
             sequential=sequential,
+            ref=ref,
         )
-        member = Member(torrent, Schedule(self._rng), ref)
+        member = Member(torrent, Schedule(self._rng))
         self._members[target.hash20] = member
         self._announce_due(member)
         return member
@@ -273,10 +274,10 @@ class BlobSwarm:
     async def _download(self, member: Member, result: "asyncio.Future[Path]") -> None:
         torrent = member.torrent
         try:
-            if member.ref is None:
+            if member.torrent.ref is None:
                 await torrent.complete.wait()
             else:
-                await self._assisted(member, member.ref)
+                await self._assisted(member, member.torrent.ref)
             path = await torrent.finish()
         except SwarmError as error:
             if not result.done():
@@ -349,7 +350,10 @@ class BlobSwarm:
             torrent = member.torrent
             torrent.tick()
             if torrent.seeding:
-                if member.ref is not None and self._store.info_of(member.ref) is None:
+                if (
+                    member.torrent.ref is not None
+                    and self._store.info_of(member.torrent.ref) is None
+                ):
                     self._leave(member)  # evicted
             elif not torrent.complete.is_set():
                 if now - torrent.progressed > self._patience:

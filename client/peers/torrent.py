@@ -24,6 +24,7 @@ from client.peers.transport import Channel
 from client.peers.trees import Trees
 from client.peers.upload import Turn, Upload
 from workunits.errors import LimitError, MalformedError, SwarmError, UnavailableError
+from workunits.ids import BlobRef
 from workunits.links import Target
 from workunits.torrents import TorrentInfo, parse_torrent_info, piece_root
 
@@ -55,13 +56,15 @@ class Torrent:
         port: int = 0,
         acquaint: Acquaint | None = None,
         sequential: bool = False,
+        ref: BlobRef | None = None,
     ) -> None:
         """Start as a seed when ``shelf`` is complete, and else as a download.
 
-        ``port`` is where we listen on TCP, 0 for nowhere. Without ``acquaint`` no addresses are
+        ``ref`` is the blob, if it is one of the store's. ``port`` is where we listen on TCP, 0 for nowhere. Without ``acquaint`` no addresses are
         exchanged with peers.
         """
         self.target = target
+        self.ref = ref
         self.traffic = Traffic()
         self.banned: set[bytes] = set()
         self.failure: SwarmError | None = None

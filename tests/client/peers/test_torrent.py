@@ -16,7 +16,7 @@ from client.peers.layout import BLOCK_SIZE, Block, Layout
 from client.peers.picker import DROP_TIMEOUT, STALL_TIMEOUT
 from client.peers.torrent import HANDSHAKE_TIMEOUT, KEEPALIVE, SILENCE_TIMEOUT, Torrent
 from client.peers.transport import MemoryChannel
-from client.shelves import BlobShelf
+from client.shelf import BlobShelf
 from tests.client.peers.conftest import MakeStore, until
 from tests.client.peers.rogue import Respond, Rogue
 from workunits.errors import LimitError, LocalError, MalformedError, SwarmError
