@@ -34,7 +34,7 @@ from client.disk import (
     sync_folder,
     write_synced,
 )
-from client.incoming import CONTENT, INFO, JOURNAL, Incoming
+from client.incoming import CONTENT, INFO, JOURNAL, LAYER, Incoming
 from client.inventory import (
     INCOMING,
     MAX_HELD,
@@ -289,7 +289,10 @@ class BlobStore:
                     stream.write(data)
                 stream.flush()
                 os.fsync(stream.fileno())
-            info = hasher.finish().info
+            torrent = hasher.finish()
+            if torrent.layer:
+                write_synced(folder / LAYER, torrent.layer)
+            info = torrent.info
             self._publish(folder, info)
             done = True
         finally:

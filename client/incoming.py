@@ -10,7 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from threading import Event, Lock
 
-from client.disk import disk_error, sync_folder
+from client.disk import disk_error, sync_folder, write_synced
 from client.journal import Journal, Kept
 from client.syncer import Syncer
 from workunits.errors import LocalError, MalformedError, UnavailableError
@@ -19,6 +19,8 @@ from workunits.metainfo import LEAF_SIZE, Metainfo, Tree, layer_root
 CONTENT = "content"
 INFO = "info"
 JOURNAL = "journal"
+LAYER = "layer"
+"""The digests of all pieces, once they are known to lead to the pieces root."""
 
 
 class Incoming:
@@ -84,6 +86,11 @@ class Incoming:
         return self._verified
 
     @property
+    def digests(self) -> bytes:
+        """See ``Storage``: nothing before all is here."""
+        return b""
+
+    @property
     def kept(self) -> int:
         """Bytes of the pieces that were kept, before or now."""
         return sum(map(self.info.size_of, tuple(self._digests)))
@@ -144,7 +151,8 @@ class Incoming:
             self._pending.clear()  # the sync below is theirs too, and then no journal is needed
         try:
             self._syncer.wait(self._sync)  # it must not meet a folder that is being renamed
-            if self._root() != self.info.root:
+            layer = self._layer()
+            if self._root(layer) != self.info.root:
                 self._forget = True
                 raise MalformedError(
                     f"the content of blob {self.info.ref} does not fit its v2 hash",
@@ -152,6 +160,7 @@ class Incoming:
                 )
             try:
                 os.fsync(number)
+                write_synced(self._folder / LAYER, layer)
             except OSError as error:
                 raise disk_error(error, self._folder) from None
             path = self._publish()
@@ -177,11 +186,14 @@ class Incoming:
             raise self._failure
         return self._file
 
-    def _root(self) -> bytes:
-        layer = [self._digests.get(piece) or self._hash(piece) for piece in range(self.info.count)]
-        if len(layer) <= 1:
-            return layer[0] if layer else self.info.root
-        return layer_root(b"".join(layer), self.info.piece_length // LEAF_SIZE)
+    def _layer(self) -> bytes:
+        count = self.info.count
+        return b"".join(self._digests.get(piece) or self._hash(piece) for piece in range(count))
+
+    def _root(self, layer: bytes) -> bytes:
+        if self.info.count <= 1:
+            return layer or self.info.root
+        return layer_root(layer, self.info.piece_length // LEAF_SIZE)
 
     def _hash(self, piece: int) -> bytes:
         info = self.info

@@ -16,17 +16,20 @@ from pathlib import Path
 from zlib import crc32
 
 from workunits.ids import HASH_SIZE
-from workunits.metainfo import MAX_PIECES
 
 MAGIC = b"swarm journal 1\n"
 SALT_SIZE = 16
 _HEAD = struct.Struct(f">{len(MAGIC)}s{SALT_SIZE}s{HASH_SIZE}sI")
 _RECORD = struct.Struct(f">I{HASH_SIZE}sI")
 _UNKNOWN = bytes(HASH_SIZE)
-MAX_JOURNAL = _HEAD.size + 4 * MAX_PIECES * _RECORD.size
 
 Kept = tuple[int, bytes]
 """A piece, and the root of its SHA-256 tree (32 bytes; empty when nobody computed it)."""
+
+
+def _limit(count: int) -> int:
+    """Most bytes of the journal of ``count`` pieces, some of them fetched again and again."""
+    return _HEAD.size + 4 * max(count, 1) * _RECORD.size
 
 
 def encode_head(v2: bytes, salt: bytes) -> bytes:
@@ -67,7 +70,7 @@ def read_journal(path: Path, v2: bytes, count: int) -> dict[int, bytes] | None:
     """The pieces that a journal names; None when it cannot be read or is another's."""
     try:
         with path.open("rb") as stream:
-            found = parse_journal(stream.read(MAX_JOURNAL), v2, count)
+            found = parse_journal(stream.read(_limit(count)), v2, count)
     except OSError:
         return None
     return found[1] if found is not None else None
@@ -98,7 +101,7 @@ class Journal:
         """Go on with a journal, and the pieces that it names; a torn tail is cut off."""
         number = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
-            found = parse_journal(os.pread(number, MAX_JOURNAL, 0), v2, count)
+            found = parse_journal(os.pread(number, _limit(count), 0), v2, count)
             if found is None:
                 raise OSError("it is not the journal of this blob")
             salt, pieces, end = found

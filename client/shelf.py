@@ -6,10 +6,10 @@ from typing import BinaryIO
 
 from client.blobs import BlobStore
 from client.disk import disk_error
-from client.incoming import Incoming
+from client.incoming import LAYER, Incoming
 from workunits.errors import LocalError, UnavailableError
-from workunits.ids import BlobRef
-from workunits.metainfo import parse_info
+from workunits.ids import HASH_SIZE, BlobRef
+from workunits.metainfo import Metainfo, parse_info
 from workunits.torrents import TorrentInfo, of_blob
 
 
@@ -40,16 +40,27 @@ class BlobShelf:
         info, path = self._store.info_of(self._ref), self._store.path_of(self._ref)
         if info is None or path is None:
             raise UnavailableError(f"blob {self._ref} is not in the store", hint="Fetch it first.")
-        return Whole(self._store.open(self._ref), path, info.count)
+        return Whole(self._store.open(self._ref), path, info.count, self._digests(info, path))
+
+    @staticmethod
+    def _digests(info: Metainfo, path: Path) -> bytes:
+        if info.count == 1:
+            return info.root
+        try:
+            layer = (path.parent / LAYER).read_bytes()
+        except OSError:
+            return b""
+        return layer if len(layer) == info.count * HASH_SIZE else b""
 
 
 class Whole:
     """A blob that is complete: a ``client.peers.storage.Storage`` that takes nothing."""
 
-    def __init__(self, file: BinaryIO, path: Path, count: int) -> None:
+    def __init__(self, file: BinaryIO, path: Path, count: int, digests: bytes) -> None:
         self._file = file
         self._path = path
         self.verified = frozenset(range(count))
+        self.digests = digests
 
     def read(self, offset: int, size: int) -> bytes:
         """Bytes of content. Raises ``LocalError`` when the disk fails."""

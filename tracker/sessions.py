@@ -25,6 +25,7 @@ from workunits.signing import Identity
 from workunits.wire import work
 from workunits.wire.compare import Compared
 from workunits.wire.handshake import Challenge, Hello
+from workunits.wire.holds import Holds
 from workunits.wire.work import Commits, Failure, FromTracker, Release, Reveals, Want, Welcome
 
 HELLO_SECONDS = 10.0
@@ -202,6 +203,8 @@ class Sessions:
         message = work.parse_from_peer(frame)
         key, now = session.peer.key, self.clock()
         match message:
+            case Holds():
+                self.desk.holds(key, message, now)
             case Want():
                 self.desk.want(key, message.hold, now)
             case Commits():

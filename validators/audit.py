@@ -201,13 +201,7 @@ class Audit:
             raise AuditError("a peer joins before the beacon has an anchor")
         if entry.peer in self.record.banned:
             raise AuditError(f"{short(entry.peer)} is banned, and joins")
-        brings = entry.offerings
-        self._electorate.join(
-            Member(
-                *(entry.peer, entry.owner, brings.validator, brings.memory_bytes),
-                *(brings.images, brings.platform),
-            )
-        )
+        self._electorate.join(Member.of(entry.peer, entry.owner, entry.offerings))
         return ()
 
     def _leave(self, entry: Leave) -> Sequence[Move]:

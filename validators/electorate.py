@@ -12,6 +12,7 @@ from validators.policies import By
 from validators.roster import Roster
 from workunits.ids import PeerKey, UnitId
 from workunits.manifest import Manifest
+from workunits.wire.handshake import Offerings
 
 Eligible: TypeAlias = Callable[[PeerKey], bool]
 
@@ -26,12 +27,49 @@ class Member:
     memory_bytes: int
     images: tuple[str, ...]
     platform: str
+    disk_bytes: int = 0
 
-    def can_run(self, manifest: Manifest) -> bool:
-        """Whether it has the image and the memory for a job."""
+    @classmethod
+    def of(cls, key: PeerKey, owner: PeerKey, brings: Offerings) -> "Member":
+        """A peer as its session began."""
+        return cls(
+            *(key, owner, brings.validator, brings.memory_bytes),
+            *(brings.images, brings.platform, brings.disk_bytes),
+        )
+
+    def can_run(self, needs: "Needs") -> bool:
+        """Whether it has the memory for a unit, the image or room for it, and room for the rest.
+
+        What it says that it holds does not count: nobody comes nearer to being drawn by it.
+        """
+        if needs.image in self.images:
+            disk: int | None = needs.disk_bytes
+        else:
+            disk = needs.with_image
         return (
-            manifest.program.image in self.images
-            and manifest.limits.memory_bytes <= self.memory_bytes
+            disk is not None and disk <= self.disk_bytes and needs.memory_bytes <= self.memory_bytes
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a unit needs of who runs it: ``with_image`` is bytes of disk where the image has to be
+    fetched too, None where it cannot be."""
+
+    image: str
+    memory_bytes: int
+    disk_bytes: int
+    with_image: int | None
+
+    @classmethod
+    def of(cls, manifest: Manifest, index: int) -> "Needs":
+        """The needs of one unit of a job."""
+        size = manifest.disk_bytes(index)
+        return cls(
+            manifest.program.image,
+            manifest.limits.memory_bytes,
+            size,
+            size + manifest.image_bytes if manifest.shared else None,
         )
 
 
@@ -119,12 +157,14 @@ class Electorate:
         same chance; to a referee last.
         """
 
+        needs = Needs.of(manifest, seat.unit.index)
+
         def able(key: PeerKey) -> bool:
             member = self.members[key]
             return (
                 key not in seat.taken
                 and member.owner not in seat.taken
-                and member.can_run(manifest)
+                and member.can_run(needs)
                 and (not seat.platform or member.platform == seat.platform)
                 and not self.is_shunned(key, manifest.submitter)
             )

@@ -15,7 +15,7 @@ from workunits.errors import MalformedError
 from workunits.ids import BlobRef, JobId, PeerKey, UnitId
 from workunits.images import MAX_LAYERS, Image, Layer
 from workunits.names import file_name, fill, placeholders, plain_text
-from workunits.parameters import NamedBlob, Sweep
+from workunits.parameters import Combine, Files, NamedBlob, Sweep
 from workunits.signing import SIGNATURE_SIZE, Domain, Identity, verify
 from workunits.verification import (
     MAX_ARGUMENT,
@@ -135,6 +135,51 @@ class Manifest:
         """Every blob that somebody may fetch for the job, each once: layers of the image too."""
         layers = (layer.ref for layer in self.program.layers)
         return tuple(dict.fromkeys((*layers, *(blob.ref for blob in self.blobs))))
+
+    @cached_property
+    def common(self) -> tuple[BlobRef, ...]:
+        """The blobs that every unit reads, each once."""
+        named = (*self.program.files, *self.inputs)
+        return tuple(dict.fromkeys(blob.ref for blob in named))
+
+    def own(self, index: int) -> tuple[BlobRef, ...]:
+        """The blobs that unit ``index`` reads beside those, each once."""
+        if not self.run_length:
+            return ()
+        return tuple(dict.fromkeys(blob.ref for blob in self.parameters.inputs(index)))
+
+    @cached_property
+    def run_length(self) -> int:
+        """How many units in a row, from a multiple of it, read the same files of their own; 0 when
+        no unit has any."""
+        axes = self.parameters.axes
+        last = max((at for at, axis in enumerate(axes) if isinstance(axis, Files)), default=-1)
+        if last < 0:
+            return 0
+        if self.parameters.combine is Combine.ZIP:
+            return 1
+        return math.prod(len(axis) for axis in axes[last + 1 :])
+
+    @cached_property
+    def shared(self) -> Image | None:
+        """The image as blobs, if the job shares it."""
+        return self.program.shared
+
+    @cached_property
+    def common_bytes(self) -> int:
+        """Bytes of the blobs that every unit reads."""
+        return sum(ref.length for ref in self.common)
+
+    @property
+    def image_bytes(self) -> int:
+        """Bytes of disk that the image takes where it is fetched: its layers are blobs first, and
+        then unpacked by the engine. 0 if the job does not share it."""
+        return 2 * self.shared.length if self.shared else 0
+
+    def disk_bytes(self, index: int) -> int:
+        """Bytes of disk that the blobs of unit ``index`` take."""
+        own = set(self.own(index)).difference(self.common)
+        return self.common_bytes + sum(ref.length for ref in own)
 
     def unit(self, job: JobId, index: int) -> Unit:
         """Derive unit ``index`` of this manifest, whose id is ``job``."""

@@ -5,7 +5,7 @@ are claims of strangers: nobody may aim us at the machine's own services, at a n
 or at a port where no peer listens.
 """
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
@@ -182,6 +182,9 @@ class Candidate:
 
     source: Source
     teller: object = None
+    name: bytes = b""
+    """What the peer that was met there called itself."""
+
     failures: int = 0
     until: float = float("-inf")
     busy: bool = False
@@ -223,10 +226,17 @@ class AddressBook:
             if known and not known.busy and (known.source, known.teller) == (source, teller):
                 del self._known[address]
 
-    def next(self, now: float, count: int, *, local: int = 0) -> list[Address]:
+    def next(
+        self, now: float, count: int, *, local: int = 0, met: Container[bytes] = ()
+    ) -> list[Address]:
         """Up to ``count`` addresses to dial, the preferred ones first; they are busy until
-        ``failed`` or ``ended``. ``local`` more are taken where they are local ones."""
-        ready = [a for a, known in self._known.items() if not known.busy and known.until <= now]
+        ``failed`` or ``ended``. ``local`` more are taken where they are local ones. Peers of the
+        names ``met`` are connected in another way."""
+        ready = [
+            address
+            for address, known in self._known.items()
+            if not known.busy and known.until <= now and not (known.name and known.name in met)
+        ]
         self._rng.shuffle(ready)
         ready.sort(key=lambda a: (_near(a, self._known[a]), self._known[a].failures))
         chosen = ready[: max(0, count)]
@@ -236,11 +246,15 @@ class AddressBook:
             self._known[address].busy = True
         return chosen
 
-    def failed(self, address: Address, now: float) -> None:
-        """Nobody is there, or nobody who wants to talk: wait longer each time, then forget."""
+    def failed(self, address: Address, now: float, name: bytes = b"") -> None:
+        """Nobody is there, or nobody of use: wait longer each time, then forget.
+
+        ``name`` is what the peer called itself, if it got that far.
+        """
         known = self._known.get(address)
         if known is None:
             return
+        known.name = name or known.name
         known.busy = False
         known.failures += 1
         first, last = RETRY
@@ -249,19 +263,14 @@ class AddressBook:
         if known.failures >= MAX_FAILURES and known.source is not Source.LOCAL:
             del self._known[address]
 
-    def ended(self, address: Address, now: float) -> None:
+    def ended(self, address: Address, now: float, name: bytes) -> None:
         """A connection that was of use is over."""
         known = self._known.get(address)
         if known is not None:
+            known.name = name
             known.busy = False
             known.failures = 0
             known.until = now + RETRY[0] * self._rng.uniform(0.75, 1.25)
-
-    def wake(self, now: float) -> None:
-        """Try soon what was of use before: what we want from peers has changed."""
-        for known in self._known.values():
-            if not known.busy and not known.failures:
-                known.until = min(known.until, now)
 
     def ban(self, address: Address) -> None:
         """Never dial it again."""

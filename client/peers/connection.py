@@ -24,7 +24,6 @@ class Connection:
     address: Address | None = None
     """Where it can be dialled over TCP; port 0 until it says where it listens."""
 
-    peer_id: bytes = b""
     joined: bool = False
     extended: bool = False
     every: bool = False

@@ -26,20 +26,18 @@ class Link:
         self,
         channel: Channel,
         throttle: Throttle,
+        key: bytes,
         *,
-        remote: bytes = b"",
         address: Address | None = None,
-        since: float = 0.0,
     ) -> None:
-        """``remote`` is the name under which the tracker knows the peer, if it does. ``address``
-        is the one that was dialled over TCP."""
+        """``key`` is what the peer is known by before it speaks: its name at the tracker, or where
+        it comes from. ``address`` is that of a TCP connection, with port 0 if the peer made it."""
         self._channel = channel
         self._throttle = throttle
         self._head = bytearray()
         self.window = channel.window
-        self.remote = remote
+        self.key = key
         self.address = address
-        self.since = since
         self.name = b""
         self.moved = 0
         self.rival: float | None = None
@@ -50,7 +48,7 @@ class Link:
     @property
     def direct(self) -> bool:
         """Whether it runs over TCP, which costs less than WebRTC."""
-        return not self.remote
+        return self.address is not None
 
     async def send(self, data: bytes) -> None:
         """See ``Channel``."""

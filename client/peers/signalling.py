@@ -36,6 +36,10 @@ SOON_INTERVAL = (1.0, 2.0)
 INTERVALS = (30.0, 900.0)
 """Seconds; what a tracker may ask for as the interval."""
 
+MOST_FRUITLESS = 4
+"""How often the wait is doubled while nobody takes our offers: who is there may be connected to us
+in another way, or speak no WebRTC."""
+
 REFUSED_INTERVALS = (10.0, 300.0)
 BACKOFF = (0.5, 60.0)
 """Seconds between attempts, first and last: after a refusal, and to connect."""
@@ -45,6 +49,8 @@ MAX_WAITING = 1024
 
 HEARTBEAT = 30.0
 CONNECT_TIMEOUT = 10.0
+LIFETIME = 18 * 3600.0
+"""Seconds after which a connection is made anew, because its URL may be signed for a day only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +82,20 @@ class Schedule:
         self._complete = 0
         self._incomplete = 0
         self._heard = False
+        self._addressed: int | None = None
+        self._fruitless = 0
+        self._before = (0, 0, 0)
 
     @property
     def alone(self) -> bool:
         """Whether the tracker said that nobody else is there."""
-        return self._heard and not self._complete and self._incomplete <= 1
+        ourselves = 1 if self._addressed is None else 2
+        return self._heard and not self._complete and self._incomplete <= ourselves
+
+    def addressed(self, others: int) -> None:
+        """We are announced over HTTP too, and so are ``others``: they are counted twice, or cannot
+        take an offer."""
+        self._addressed = others
 
     def due(self, now: float, *, seeding: bool, peers: int, pending: int) -> Plan | None:
         """What to announce now; it counts as sent. ``pending`` offers still wait."""
@@ -103,11 +118,16 @@ class Schedule:
         self._refusals = 0
         self._heard = True
         self._complete, self._incomplete = reply.complete, reply.incomplete
+        state = (reply.complete, reply.incomplete, peers)
+        if self._offered:
+            more = self._before == state
+            self._fruitless = min(self._fruitless + 1, MOST_FRUITLESS) if more else 0
+            self._before = state
         wanted = self._wanted(peers + pending)
         if wanted and not self._offered:
             self._next = now
         elif wanted and not self._seeding:
-            self._next = now + self._rng.uniform(*SOON_INTERVAL)
+            self._next = now + self._rng.uniform(*SOON_INTERVAL) * 2**self._fruitless
         elif self._seeding or peers >= TARGET_PEERS:
             interval = max(INTERVALS[0], min(INTERVALS[1], reply.interval))
             self._next = now + interval * self._rng.uniform(0.9, 1.0)
@@ -127,9 +147,12 @@ class Schedule:
         self._started = False
 
     def _wanted(self, have: int) -> int:
+        others = self._incomplete if self._seeding else self._complete + self._incomplete - 1
+        if have and self._addressed is not None:
+            # Ours is among them; seeds are not told of other seeds, nor counted here.
+            others -= self._addressed + (not self._seeding)
         if self._seeding:
-            return max(0, min(OFFERS, self._incomplete - have))
-        others = self._complete + self._incomplete - 1
+            return max(0, min(OFFERS, others - have))
         return max(0, min(OFFERS, others - have, TARGET_PEERS - have))
 
 
@@ -158,13 +181,14 @@ class TrackerSocket:
     def __init__(
         self,
         session: aiohttp.ClientSession,
-        url: str,
+        url: str | Callable[[], str],
         *,
         rng: Random,
         connected: Callable[[], None],
         received: Callable[[FromTracker], None],
     ) -> None:
-        """``url`` is that of the WebSocket (``http`` or ``ws`` scheme, or with TLS)."""
+        """``url`` is that of the WebSocket (``http`` or ``ws`` scheme, or with TLS). If it gives
+        one, it is asked for every connection, and in time before what it signs is over."""
         self._session = session
         self._url = url
         self._backoff = Backoff(rng)
@@ -188,7 +212,7 @@ class TrackerSocket:
             try:
                 await self._session_once()
             except* (aiohttp.ClientError, OSError, TimeoutError) as errors:
-                log.debug("tracker %s: %s", self._url, errors.exceptions)
+                log.debug("the tracker's WebSocket: %s", errors.exceptions)
             finally:
                 self.online = False
                 self._waiting.clear()
@@ -197,12 +221,12 @@ class TrackerSocket:
     async def _session_once(self) -> None:
         async with asyncio.timeout(CONNECT_TIMEOUT):
             socket = await self._session.ws_connect(
-                self._url,
+                self._url() if callable(self._url) else self._url,
                 heartbeat=HEARTBEAT,
                 max_msg_size=MAX_MESSAGE,
                 timeout=aiohttp.ClientWSTimeout(ws_close=2.0),
             )
-        async with socket, asyncio.TaskGroup() as group:
+        async with socket, asyncio.timeout(LIFETIME), asyncio.TaskGroup() as group:
             writer = group.create_task(self._write(socket))
             self.online = True
             self._connected()
@@ -216,11 +240,11 @@ class TrackerSocket:
         try:
             parsed = parse_from_tracker(raw)
         except RemoteError as error:
-            log.debug("tracker %s sent something odd: %s", self._url, error)
+            log.debug("the tracker sent something odd: %s", error)
             return
         self._backoff.reset()
         if isinstance(parsed, Failure):
-            log.info("tracker %s refuses: %s", self._url, parsed.reason)
+            log.info("the tracker refuses: %s", parsed.reason)
         self._received(parsed)
 
     async def _write(self, socket: aiohttp.ClientWebSocketResponse) -> None:

@@ -8,7 +8,7 @@ async with BlobSwarm(store, "http://127.0.0.1:8080") as swarm:
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -18,28 +18,31 @@ from typing import Any
 import aiohttp
 
 from client.blobs import BlobStore
-from client.peers.extensions import Gossip
-from client.peers.member import Batch, Listener, Member
+from client.peers.addresses import AddressBook
+from client.peers.direct import Direct
+from client.peers.extensions import Address, Gossip
+from client.peers.member import Listener, Member, Roster
+from client.peers.network import Network
+from client.peers.reach import Beacon
+from client.peers.rendezvous import Rendezvous
 from client.peers.signalling import Schedule, TrackerSocket
 from client.peers.stats import BlobStats, Progress, SwarmStats, Traffic
 from client.peers.storage import Shelf
+from client.peers.throttle import Rates, Throttle
 from client.peers.torrent import Torrent
-from client.peers.transport import Channel, Connector, Dial
-from client.peers.webrtc import WebRtcConnector
+from client.peers.transport import Connector
+from client.peers.webrtc import Ice, WebRtcConnector
 from client.peers.webseed import WebSeed, assist
 from client.shelf import BlobShelf
 from workunits.errors import SwarmError, UnavailableError
 from workunits.ids import BlobRef
 from workunits.links import Target
+from workunits.signing import Identity
 from workunits.wire.signalling import (
-    ID_SIZE,
-    Announce,
     AnnounceReply,
-    Answer,
     Event,
     Failure,
     FromTracker,
-    Offer,
     RelayedAnswer,
     RelayedOffer,
 )
@@ -47,12 +50,6 @@ from workunits.wire.signalling import (
 log = logging.getLogger(__name__)
 
 PEER_PREFIX = b"-OS0100-"
-OFFER_TIMEOUT = 50.0
-"""Seconds that an offer waits for its answer."""
-
-FRESH_OFFER = 5.0
-"""Seconds after which an offer no longer counts as a peer to be."""
-
 GRACE = 5.0
 """Seconds without content from any peer, after which the web seed is asked; at once if alone."""
 
@@ -60,16 +57,11 @@ PATIENCE = 300.0
 """Seconds without content from anywhere, after which a fetch fails."""
 
 TICK = 1.0
-MAX_PEERS = 32
-MAX_CONNECTIONS = 200
-MAX_ANSWERS = 16
-"""Limits: peers of one blob, connections of all blobs, answers that are being made."""
-
 MAX_ANNOUNCES = 50
 """Announces in one tick, so that a reconnect with many blobs is no burst."""
 
-RECENT = 60.0
 SEED_REASON = "seed"
+EVERYWHERE = Network()
 
 
 class BlobSwarm:
@@ -80,43 +72,71 @@ class BlobSwarm:
         store: BlobStore,
         tracker: str,
         *,
+        network: Network = EVERYWHERE,
+        identity: Identity | None = None,
         connector: Connector | None = None,
         gossip: Gossip | None = None,
         rng: Random | None = None,
+        limits: Rates | None = None,
         grace: float = GRACE,
         patience: float = PATIENCE,
+        local_hosts: Sequence[str] | None = None,
     ) -> None:
         """``tracker`` is a base URL. ``grace`` and ``patience`` are seconds.
 
-        ``gossip`` hears what peers saw of the tracker's ledger, and tells them.
+        ``identity`` announces where only members may. ``connector`` takes the place of WebRTC, and
+        ``limits`` that of the limits of ``network``. ``gossip`` hears what peers saw of the
+        tracker's ledger, and tells them. ``local_hosts`` are our addresses for mDNS, by default
+        all in local networks.
         """
         self._store = store
         self._tracker = tracker.rstrip("/")
-        self._connector = connector or WebRtcConnector()
+        self._network = network
+        self._identity = identity
+        self._connector = connector or WebRtcConnector(self._ice)
         self._gossip = gossip
+        self._limits = limits or network.limits
+        self._local_hosts = local_hosts
         self._rng = rng or Random(secrets.randbits(64))  # noqa: S311 - jitter is no secret
         self._grace = grace
         self._patience = patience
         self._peer_id = PEER_PREFIX + secrets.token_bytes(12)
         self._members: dict[bytes, Member] = {}
-        self._offers: dict[bytes, asyncio.Future[RelayedAnswer]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._past = Traffic()
 
     async def __aenter__(self) -> "BlobSwarm":
         self._clock = asyncio.get_running_loop().time
+        self._throttle = Throttle(self._limits, clock=self._clock)
+        self._roster = Roster(
+            *(self._peer_id, self._rng, self._clock, self._spawn, self._throttle, self._members)
+        )
         self._session = aiohttp.ClientSession()
+        self._beacon = Beacon(self._session, self._tracker, rng=self._rng)
+        self._direct = Direct(
+            *(self._roster, self._network, self._beacon, self._tracker),
+            identity=self._identity,
+            local_hosts=self._local_hosts,
+        )
         self._socket = TrackerSocket(
             self._session,
-            f"{self._tracker}/announce",
+            self._direct.signed,
             rng=self._rng,
             connected=self._connected,
             received=self._received,
         )
+        self._rendezvous = Rendezvous(self._roster, self._connector, self._socket.send)
+        try:
+            await self._direct.start()
+        except BaseException:
+            await self._session.close()
+            raise
         self._seed = WebSeed(self._session, self._tracker)
         self._group = asyncio.TaskGroup()
         await self._group.__aenter__()
-        self._spawn(self._socket.run)
+        self._direct.begin(self._session)
+        self._spawn(self._beacon.run)
+        self._spawn(self._connect)
         self._spawn(self._tick_forever)
         return self
 
@@ -135,9 +155,12 @@ class BlobSwarm:
             else:
                 await self._group.__aexit__(None, None, None)
         finally:
-            for member in list(self._members.values()):
-                self._forget(member)
-            await self._session.close()
+            try:
+                await self._direct.end()
+            finally:
+                for member in list(self._members.values()):
+                    self._forget(member)
+                await self._session.close()
 
     # -- for callers ------------------------------------------------------------------------
 
@@ -146,7 +169,7 @@ class BlobSwarm:
         """Counters and what is open now."""
         blobs = tuple(
             BlobStats(
-                member.torrent.target.hash20,
+                member.info_hash,
                 member.torrent.ref,
                 member.torrent.seeding,
                 member.torrent.peers,
@@ -208,6 +231,20 @@ class BlobSwarm:
         self._store.hold(ref, SEED_REASON)
         self._join_blob(ref)
 
+    @property
+    def limits(self) -> Rates:
+        """Bandwidth over everything; may be changed at any time."""
+        return self._throttle.rates
+
+    @limits.setter
+    def limits(self, rates: Rates) -> None:
+        self._throttle.rates = rates
+
+    @property
+    def port(self) -> int:
+        """Where it listens on TCP, 0 for nowhere."""
+        return self._direct.port
+
     def unseed(self, ref: BlobRef) -> None:
         """Serve ``ref`` no longer; unknown ones are no error. A fetch under way goes on."""
         self._store.release(ref, SEED_REASON)
@@ -243,24 +280,33 @@ class BlobSwarm:
             rng=self._rng,
             clock=self._clock,
             gossip=self._gossip,
+            acquaint=partial(self._acquainted, target.hash20) if self._network.dials else None,
+            port=self._direct.port,
             sequential=sequential,
             ref=ref,
         )
-        member = Member(torrent, Schedule(self._rng))
+        member = Member(torrent, Schedule(self._rng), AddressBook(self._rng), target.trackers)
         self._members[target.hash20] = member
         self._announce_due(member)
+        self._direct.joined(member)
         return member
+
+    def _acquainted(self, info_hash: bytes, teller: bytes, added: tuple[Address, ...]) -> None:
+        member = self._members.get(info_hash)
+        if member is not None:
+            self._direct.told(member, teller, added)
 
     def _leave(self, member: Member) -> None:
         self._forget(member)
         for task in member.tasks:
             task.cancel()
-        self._announce(member, Event.STOPPED)
+        self._rendezvous.tell(member, Event.STOPPED)
+        self._direct.left(member)
 
     def _forget(self, member: Member) -> None:
         torrent = member.torrent
-        if self._members.get(torrent.target.hash20) is member:
-            del self._members[torrent.target.hash20]
+        if self._members.get(member.info_hash) is member:
+            del self._members[member.info_hash]
             self._past.peers += torrent.traffic.peers
             self._past.webseed += torrent.traffic.webseed
             self._past.sent += torrent.traffic.sent
@@ -274,10 +320,10 @@ class BlobSwarm:
     async def _download(self, member: Member, result: "asyncio.Future[Path]") -> None:
         torrent = member.torrent
         try:
-            if member.torrent.ref is None:
+            if torrent.ref is None:
                 await torrent.complete.wait()
             else:
-                await self._assisted(member, member.torrent.ref)
+                await self._assisted(member, torrent.ref)
             path = await torrent.finish()
         except SwarmError as error:
             if not result.done():
@@ -295,8 +341,7 @@ class BlobSwarm:
         async with asyncio.TaskGroup() as group:
             helper = group.create_task(
                 assist(
-                    member.torrent,
-                    *(ref, self._seed),
+                    *(member.torrent, ref, self._seed),
                     grace=self._grace,
                     alone=lambda: member.schedule.alone,
                     clock=self._clock,
@@ -350,10 +395,7 @@ class BlobSwarm:
             torrent = member.torrent
             torrent.tick()
             if torrent.seeding:
-                if (
-                    member.torrent.ref is not None
-                    and self._store.info_of(member.torrent.ref) is None
-                ):
+                if torrent.ref is not None and self._store.info_of(torrent.ref) is None:
                     self._leave(member)  # evicted
             elif not torrent.complete.is_set():
                 if now - torrent.progressed > self._patience:
@@ -369,8 +411,19 @@ class BlobSwarm:
             sent += self._announce_due(member)
             if sent >= MAX_ANNOUNCES:
                 break
+        self._direct.tick()
 
     # -- the tracker ------------------------------------------------------------------------
+
+    async def _connect(self) -> None:
+        """How to announce, and by which servers to be reached, is for the tracker to say first."""
+        await self._beacon.settled.wait()
+        await self._socket.run()
+
+    async def _ice(self) -> Ice:
+        await self._beacon.settled.wait()
+        reach = self._beacon.reach
+        return Ice(reach.stun, reach.turn, self._network.relay_only, self._direct.reachable)
 
     def _connected(self) -> None:
         for member in self._members.values():
@@ -386,35 +439,12 @@ class BlobSwarm:
             self._clock(),
             seeding=torrent.seeding,
             peers=torrent.peers,
-            pending=self._pending(member),
+            pending=self._rendezvous.pending(member),
         )
         if plan is None:
             return False
-        if plan.offers and self._room(member):
-            batch = Batch(plan.event, plan.offers)
-            for _ in range(plan.offers):
-                key = secrets.token_bytes(ID_SIZE)
-                member.offering[key] = self._clock()
-                done = partial(member.offering.pop, key, None)
-                self._spawn(self._offer, member, key, batch, member=member, then=done)
-        else:
-            self._announce(member, plan.event)
+        self._rendezvous.announce(member, plan)
         return True
-
-    def _announce(self, member: Member, event: Event, offers: tuple[Offer, ...] = ()) -> bool:
-        torrent = member.torrent
-        left = None if torrent.length is None else max(1, torrent.length - torrent.done)
-        message = Announce(
-            torrent.target.hash20,
-            self._peer_id,
-            left=0 if torrent.seeding else left,
-            event=event,
-            numwant=len(offers),
-            uploaded=torrent.traffic.sent,
-            downloaded=torrent.traffic.peers + torrent.traffic.webseed,
-            offers=offers,
-        )
-        return self._socket.send(message.encode())
 
     def _received(self, message: FromTracker) -> None:
         info_hash = getattr(message, "info_hash", None)
@@ -423,94 +453,12 @@ class BlobSwarm:
             return
         match message:
             case AnnounceReply():
-                peers, pending = member.torrent.peers, self._pending(member)
+                peers, pending = member.torrent.peers, self._rendezvous.pending(member)
                 member.schedule.replied(message, self._clock(), peers=peers, pending=pending)
                 self._announce_due(member)
             case Failure():
                 member.schedule.refused(self._clock())
             case RelayedOffer():
-                self._consider(member, message)
-            case RelayedAnswer(_, _, offer_id, _):
-                waiting = self._offers.pop(offer_id, None)
-                if waiting is not None and not waiting.done():
-                    waiting.set_result(message)
-
-    # -- connections ------------------------------------------------------------------------
-
-    def _pending(self, member: Member) -> int:
-        """Offers that an answer is likely for; one that was passed over never gets any."""
-        since = self._clock() - FRESH_OFFER
-        return sum(begun >= since for begun in member.offering.values())
-
-    def _room(self, member: Member) -> bool:
-        torrent = member.torrent
-        everywhere = sum(m.torrent.peers + len(m.offering) for m in self._members.values())
-        here = torrent.peers + len(member.offering) + len(member.answering)
-        return here < MAX_PEERS and everywhere < MAX_CONNECTIONS
-
-    async def _offer(self, member: Member, key: bytes, batch: Batch) -> None:
-        """Make one offer of a batch, wait for its answer, and run the connection."""
-        torrent = member.torrent
-        dial: Dial | None = None
-        try:
-            try:
-                dial = await self._connector.offer()
-                batch.offers.append(Offer(key, dial.sdp))
-            finally:
-                batch.missing -= 1
-                waiting = self._offers[key] = asyncio.get_running_loop().create_future()
-                if not batch.missing:
-                    self._announce(member, batch.event, tuple(batch.offers))
-            async with asyncio.timeout(OFFER_TIMEOUT):
-                answer = await waiting
-            remote = answer.peer_id
-            taken = remote in member.answering or torrent.connections(remote, RECENT)
-            # Both offered at once: the offer of the smaller id wins, and both sides know it.
-            if remote in torrent.banned or (taken and remote < self._peer_id):
-                return
-            channel = await dial.open(answer.sdp)
-            member.offering.pop(key, None)
-            await self._attach(member, channel, remote)
-        except (SwarmError, OSError) as error:  # TimeoutError and ConnectionError are OSErrors
-            log.debug("an offer for %s came to nothing: %s", torrent.target, error)
-        finally:
-            self._offers.pop(key, None)
-            if dial is not None:
-                await dial.close()
-
-    async def _attach(self, member: Member, channel: Channel, remote: bytes) -> None:
-        await member.torrent.attach(channel, remote)
-        if not member.torrent.seeding:
-            member.schedule.lost(self._clock())
-
-    def _consider(self, member: Member, offer: RelayedOffer) -> None:
-        remote, torrent = offer.peer_id, member.torrent
-        unwanted = (
-            remote == self._peer_id
-            or remote in torrent.banned
-            or remote in member.answering
-            or torrent.connections(remote, RECENT) > 0
-            or torrent.connections(remote) > 1
-        )
-        answers = sum(len(m.answering) for m in self._members.values())
-        if not unwanted and answers < MAX_ANSWERS and self._room(member):
-            member.answering.add(remote)
-            done = partial(member.answering.discard, remote)
-            self._spawn(self._answer, member, offer, member=member, then=done)
-
-    async def _answer(self, member: Member, offer: RelayedOffer) -> None:
-        torrent, remote = member.torrent, offer.peer_id
-        dial: Dial | None = None
-        try:
-            dial = await self._connector.answer(offer.sdp)
-            reply = Answer(torrent.target.hash20, self._peer_id, remote, offer.offer_id, dial.sdp)
-            if not self._socket.send(reply.encode()):
-                return
-            channel = await dial.open()
-            member.answering.discard(remote)
-            await self._attach(member, channel, remote)
-        except (SwarmError, OSError) as error:
-            log.debug("an offer for %s came to nothing: %s", torrent.target, error)
-        finally:
-            if dial is not None:
-                await dial.close()
+                self._rendezvous.offered(member, message)
+            case RelayedAnswer():
+                self._rendezvous.answered(message)

@@ -19,7 +19,6 @@ from client.peers.layout import Block, Layout
 from client.peers.protocol import PeerWire
 from client.peers.stats import Traffic
 from client.peers.storage import Shelf, Storage
-from client.peers.throttle import Throttle
 from client.peers.transport import Channel
 from client.peers.trees import Trees
 from client.peers.upload import Turn, Upload
@@ -36,8 +35,8 @@ SILENCE_TIMEOUT = 240.0
 """Seconds: for the handshake, between our keepalives, and without a byte from a peer."""
 
 Clock = Callable[[], float]
-Acquaint = Callable[[tuple[Address, ...], tuple[Address, ...]], None]
-"""Hears of addresses that a peer says it is, and is no longer, connected to."""
+Acquaint = Callable[[bytes, tuple[Address, ...]], None]
+"""Hears of addresses that a peer says it is connected to: what the peer is known by, and they."""
 
 
 class Torrent:
@@ -52,7 +51,6 @@ class Torrent:
         rng: Random,
         clock: Clock,
         gossip: Gossip | None = None,
-        throttle: Throttle | None = None,
         port: int = 0,
         acquaint: Acquaint | None = None,
         sequential: bool = False,
@@ -60,8 +58,8 @@ class Torrent:
     ) -> None:
         """Start as a seed when ``shelf`` is complete, and else as a download.
 
-        ``ref`` is the blob, if it is one of the store's. ``port`` is where we listen on TCP, 0 for nowhere. Without ``acquaint`` no addresses are
-        exchanged with peers.
+        ``ref`` is the blob, if it is one of the store's. ``port`` is where we listen on TCP, 0 for
+        nowhere. Without ``acquaint`` no addresses are exchanged with peers.
         """
         self.target = target
         self.ref = ref
@@ -74,7 +72,6 @@ class Torrent:
         self._shelf = shelf
         self._peer_id = peer_id
         self._gossip = gossip
-        self._throttle = throttle
         self._clock = clock
         self._port = port
         self._acquaint = acquaint
@@ -179,8 +176,6 @@ class Torrent:
             except (MalformedError, LimitError) as error:
                 self._expel(connection, error.message)
                 return
-            if self._throttle is not None:
-                await self._throttle.down(len(data))
         connection.ended.set()
 
     async def _write(self, connection: Connection) -> None:
@@ -196,8 +191,6 @@ class Torrent:
                 block = self._upload.next(connection)
                 if block is None:
                     break
-                if self._throttle is not None:
-                    await self._throttle.up(block.length)
                 data = self._content(block)
                 await channel.send(protocol.serve(block, data))
                 self.traffic.sent += len(data)
@@ -228,9 +221,9 @@ class Torrent:
             case extensions.CheckpointTold(signed):
                 if self._gossip is not None:
                     self._gossip.hear(signed)
-            case extensions.PeersTold(added, dropped):
+            case extensions.PeersTold(added, _):
                 if self._acquaint is not None:
-                    self._acquaint(added, dropped)
+                    self._acquaint(connection.remote, added)
             case _:
                 self._hear(connection, event, now)
         if self.seeding and connection.every:
@@ -251,13 +244,9 @@ class Torrent:
             self._run(self._download.handle(connection, event, now, fast=fast), now)
 
     def _greet(self, connection: Connection, shaken: protocol.Handshaken, now: float) -> None:
-        if shaken.peer_id == self._peer_id or self._is_second(connection, shaken.peer_id):
-            connection.ended.set()
-            return
         wire = connection.wire
         connection.joined = True
         connection.extended = shaken.extended
-        connection.peer_id = shaken.peer_id
         have = None
         if self._download is not None:
             window = connection.channel.window
@@ -267,22 +256,11 @@ class Torrent:
                 gained = {piece for piece in range(count) if self._has(piece)}
                 have = protocol.bitfield_of(gained, count) if gained else None
         self._upload.join(connection, now)
-        self._exchange.join(connection, now)
+        if connection.address is not None:
+            self._exchange.join(connection, connection.address[0], now)
         connection.send(wire.possess(have, every=self.seeding))
         if shaken.extended:
             connection.send(wire.introduce(metadata=self._info is not None))
-
-    def _is_second(self, connection: Connection, peer_id: bytes) -> bool:
-        """Whether the peer is here by a better way; the worse one that it has is closed.
-
-        Both sides see the same two ways, and keep the same one: TCP before WebRTC.
-        """
-        for other in self._joined():
-            if other.peer_id == peer_id and bool(other.address) != bool(connection.address):
-                if other.address:
-                    return True
-                other.ended.set()
-        return False
 
     def _gone(self, connection: Connection) -> None:
         if not connection.joined:

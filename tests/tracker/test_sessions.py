@@ -8,6 +8,7 @@ import pytest
 from tests.tracker.serving import SECONDS, Served, identity, served
 from tests.tracker.work.world import IMAGE, SUBMITTER, manifest
 from tracker.work.floor import Patience
+from tracker.work.larder import BURST
 from validators.reputation import STRIKES
 from workunits.errors import Blame
 from workunits.ids import JobId
@@ -15,6 +16,7 @@ from workunits.statements import Cancel
 from workunits.verification import Policy
 from workunits.wire import work
 from workunits.wire.handshake import Challenge, Hello, Offerings
+from workunits.wire.holds import NAME_SIZE, Holds
 from workunits.wire.work import (
     Commits,
     Failure,
@@ -134,6 +136,22 @@ async def test_commits_that_another_signed_end_the_session(tmp_path: Path) -> No
         await remote.send(Commits.sign(remote.identity, leases.job, ()))
         assert (await remote.expect(Failure)).code == "signature"
         await remote.closed()
+
+
+async def test_what_a_peer_holds_is_heard_until_it_says_so_too_often(tmp_path: Path) -> None:
+    async with served(tmp_path) as tracker:
+        remote = await (await tracker.connect("worker")).greet()
+        peer = tracker.running.sessions.desk.peers[remote.identity.key]
+        larder = peer.larder
+        assert larder is not None
+        for at in range(BURST + 1):
+            await remote.send(Holds(at, frozenset([bytes([at]) * NAME_SIZE])))
+        failure = await remote.expect(Failure)
+        assert (failure.code, failure.blame) == ("refused", Blame.THEIRS)
+        await remote.closed()
+        assert larder.count >= BURST
+        await until_gone(tracker, "worker")
+        assert peer.larder is None
 
 
 async def test_a_newer_session_of_a_key_replaces_the_older(tmp_path: Path) -> None:

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from tests.validators.cases import manifest
 from validators.electorate import Electorate, Member, Seat
 from validators.policies import By
-from workunits.ids import JobId, PeerKey, UnitId
+from workunits.ids import BlobRef, JobId, PeerKey, UnitId
+from workunits.images import Layer
+from workunits.parameters import Files, NamedBlob, Sweep
 
 JOB = JobId(b"j" * 32)
 LINK = b"c" * 32
@@ -305,3 +307,26 @@ def test_many_referees_share_the_work() -> None:
     )
     assert set(counts) == set(KEYS[:4])
     assert all(200 < count < 300 for count in counts.values())
+
+
+def test_who_lacks_a_shared_image_is_drawn_if_it_has_room_for_it_twice() -> None:
+    ref = BlobRef(b"2" * 32, b"1" * 20, 1000)
+    program = replace(MANIFEST.program, layers=(Layer(bytes.fromhex("a" * 64), ref),))
+    shared = replace(MANIFEST, program=program)
+    shared.check()
+    for disk, able in ((2000, True), (1999, False)):
+        lacks = replace(member(KEYS[0]), images=(), disk_bytes=disk)
+        assert (electorate([lacks]).draw(LINK, shared, seat()) is not None) is able
+        assert electorate([lacks]).draw(LINK, MANIFEST, seat()) is None
+    assert electorate([member(KEYS[0])]).draw(LINK, shared, seat()) == KEYS[0]
+
+
+def test_who_has_no_room_for_the_inputs_of_a_unit_is_not_drawn() -> None:
+    files = tuple(
+        NamedBlob(f"f{at}", BlobRef(bytes([at]) * 32, b"1" * 20, 100 * at)) for at in (1, 2)
+    )
+    common = NamedBlob("c", BlobRef(b"2" * 32, b"1" * 20, 1000))
+    job = replace(MANIFEST, inputs=(common,), parameters=Sweep((Files("p", files),)))
+    small = electorate([replace(member(KEYS[0]), disk_bytes=1100)])
+    assert small.draw(LINK, job, seat(index=0)) == KEYS[0]
+    assert small.draw(LINK, job, seat(index=1)) is None

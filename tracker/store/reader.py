@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -35,6 +35,11 @@ _R = TypeVar(
     UnitRow,
 )
 _T = TypeVar("_T")
+_GAPS = """
+SELECT before + 1, idx FROM
+    (SELECT idx, lag(idx, 1, -1) OVER (ORDER BY idx) AS before FROM units WHERE job = ?)
+WHERE idx > before + 1 ORDER BY idx
+"""
 UNFINISHED = ("open", "computing", "revealing", "settled")
 
 
@@ -42,7 +47,8 @@ UNFINISHED = ("open", "computing", "revealing", "settled")
 class JobTally:
     """What the rows say of a live job: how far it was leased, and how its units ended.
 
-    ``decided`` counts the units that are over, by the first unit of their batch.
+    ``gaps`` are ranges of units below ``leased`` that never were. ``decided`` counts the units that
+    are over, by the first unit of their batch.
     """
 
     leased: int
@@ -51,6 +57,7 @@ class JobTally:
     executions: int
     wrong: int
     decided: dict[int, int]
+    gaps: list[tuple[int, int]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +205,7 @@ class Reader:
             self._count("SELECT count(*) FROM executions WHERE job = ? AND commitment != x''", job),
             self._count("SELECT count(*) FROM executions WHERE job = ? AND doing = 'wrong'", job),
             decided,
+            self._connection.execute(_GAPS, (job,)).fetchall(),
         )
 
     def _count(self, query: str, *values: bytes) -> int:

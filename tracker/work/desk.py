@@ -12,6 +12,7 @@ from tracker.rows import RingersRow
 from tracker.work.court import Court
 from tracker.work.dispute import Question
 from tracker.work.floor import Floor, Patience
+from tracker.work.larder import Larder
 from tracker.work.leasing import Leasing
 from tracker.work.outbox import Effects
 from tracker.work.sanctions import banned
@@ -26,6 +27,7 @@ from workunits.ringers import Ringers
 from workunits.statements import Statement
 from workunits.wire.compare import Compared
 from workunits.wire.handshake import Offerings, Vouch
+from workunits.wire.holds import Holds
 from workunits.wire.work import Commits, Committed, Reveal, Revealed
 
 
@@ -116,15 +118,11 @@ class Desk:
             raise banned(peer)
         floor.hungry.pop(peer, None)
         peer.owner, peer.offerings, peer.connected = owner, offerings, True
+        peer.larder = Larder(offerings, now)
         peer.session += 1
         peer.hold = 0
         peer.jobs.clear()
-        floor.electorate.join(
-            Member(
-                *(key, owner, offerings.validator, offerings.memory_bytes),
-                *(offerings.images, offerings.platform),
-            )
-        )
+        floor.electorate.join(Member.of(key, owner, offerings))
         self.book.join(key, owner, vouch, offerings)
         floor.touch(peer)
         return peer
@@ -149,7 +147,7 @@ class Desk:
         """A session ended. A newer one of the same peer is left alone."""
         peer = self.peers[key]
         if peer.session == session and peer.connected:
-            peer.connected = False
+            peer.connected, peer.larder = False, None
             self.floor.electorate.leave(key)
             self.floor.hungry.pop(peer, None)
             self._court.comparing.gone(peer, now)
@@ -161,6 +159,11 @@ class Desk:
         """The peer wants to hold at most ``hold`` uncommitted leases."""
         self.peers[key].hold = hold
         self._leasing.serve(self.peers[key], now)
+
+    def holds(self, key: PeerKey, holds: Holds, now: float) -> None:
+        """The peer says what it holds and has room for. Raises ``RefusedError`` when it says so too
+        often, and ``LimitError`` when it names too much."""
+        self._leasing.hear(self.peers[key], holds, now)
 
     def commit(self, key: PeerKey, batch: Commits, now: float) -> None:
         """Take commitments; the batch's signature was checked. Stale ones are revoked."""
@@ -293,7 +296,7 @@ class Desk:
         if not roster:
             return "no volunteer is connected"
         if not any(self.peers[key].can_run(job.manifest) for key in roster):
-            return "no connected peer has the image and the memory that the job needs"
+            return "no connected peer has the image, the memory and the disk that the job needs"
         return ""
 
     def _execution_due(self, execution: Execution, now: float) -> None:

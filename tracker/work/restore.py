@@ -6,6 +6,7 @@ from tracker.store.reader import Snapshot
 from tracker.work.desk import Desk
 from tracker.work.findings import inline_limit
 from tracker.work.floor import Patience
+from tracker.work.fresh import Fresh
 from tracker.work.state import Execution, Job, Peer, Unit
 from tracker.work.table import Doing, Stage
 from validators.comparators import Finding
@@ -58,9 +59,9 @@ def restore(
         job = Job(
             signed,
             job_row.created,
-            cursor=tally.leased,
             ringers=Ringers.parse(ringers) if ringers else None,
         )
+        job.fresh = Fresh([*tally.gaps, (tally.leased, job.manifest.units)])
         job.accepted, job.failed = tally.accepted, tally.failed
         job.executions, job.wrong = tally.executions, tally.wrong
         job.paid = job.manifest.escrow - desk.book.escrowed(job.id)

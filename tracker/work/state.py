@@ -1,10 +1,14 @@
 """What the desk knows: jobs, units, executions, peers. In memory, rebuilt from rows at start."""
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TypeAlias
 
 from tracker.rows import ExecutionRow, JobRow, PeerRow, ScoreRow, UnitRow
+from tracker.work.fresh import Fresh
+from tracker.work.larder import Cargo, Larder
 from tracker.work.table import Act, Doing, Stage, Turn, next_doing, next_stage
 from validators import policies
 from validators.comparators import Agree, Finding, comparator
@@ -25,6 +29,10 @@ MAX_SEARCH = 16
 """Given-up units that are looked at before a fresh one is handed out."""
 
 
+Cost: TypeAlias = Callable[[int], int | None]
+"""Bytes that a peer has to fetch for one unit alone; None when they do not fit."""
+
+
 class JobState(StrEnum):
     """State of a job."""
 
@@ -37,6 +45,7 @@ class JobState(StrEnum):
 class Peer:
     """A volunteer or validator, connected or not.
 
+    ``larder`` is what it holds, while connected;
     ``hold`` is the most uncommitted leases that it wants, ``leased`` how many it has; ``checks``
     are the units that it was drawn to recompute and has not been leased yet; ``held`` its accepted
     results that are not final. ``alone`` counts its results in units that failed because no two
@@ -47,6 +56,7 @@ class Peer:
     key: PeerKey
     owner: PeerKey
     offerings: Offerings | None = None
+    larder: Larder | None = None
     connected: bool = False
     session: int = 0
     hold: int = 0
@@ -94,12 +104,16 @@ class Peer:
         return count == 0 or (score is not None and score.reaches(count, wall))
 
     def can_run(self, manifest: Manifest) -> bool:
-        """Whether it has the image and the memory for a job."""
-        return (
-            self.offerings is not None
-            and manifest.program.image in self.offerings.images
-            and manifest.limits.memory_bytes <= self.offerings.memory_bytes
-        )
+        """Whether it has the memory and the disk for a job, and the image or a way to it."""
+        offers = self.offerings
+        if offers is None or manifest.limits.memory_bytes > offers.memory_bytes:
+            return False
+        needed = manifest.common_bytes
+        if manifest.program.image not in offers.images:
+            if manifest.shared is None:
+                return False
+            needed += manifest.image_bytes
+        return needed <= offers.disk_bytes
 
     def row(self) -> PeerRow:
         """The row that keeps its standing."""
@@ -271,16 +285,19 @@ class Unit:
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """A live job. Units below ``cursor`` were leased at least once; ``redo`` are those to lease
-    again; ``waiting`` are units that need a peer of another owner and have none, and since when;
-    ``settled`` have a verdict that is not final, oldest first. ``undecided`` counts, by batch, the
-    units that have none. ``answers`` are the commitments to results that the submitter knows."""
+    """A live job. ``fresh`` units were never leased; ``redo`` are those to lease again; ``had``
+    counts its leases in this turn, ``skipped`` those that went past it since its last one to peers
+    who hold what another job reads; ``waiting`` are units that need a peer of another owner and
+    have none, and since when; ``settled`` have a verdict that is not final, oldest first.
+    ``undecided`` counts, by batch, the units that have none. ``answers`` are the commitments to
+    results that the submitter knows."""
 
     signed: SignedManifest
     created: float
     state: JobState = JobState.ACTIVE
-    cursor: int = 0
     redo: deque[int] = field(default_factory=deque)
+    had: int = 0
+    skipped: int = 0
     units: dict[int, Unit] = field(default_factory=dict)
     waiting: dict[int, float] = field(default_factory=dict)
     settled: dict[int, Unit] = field(default_factory=dict)
@@ -297,6 +314,8 @@ class Job:
     version: int = 0
     id: JobId = field(init=False)
     manifest: Manifest = field(init=False)
+    fresh: Fresh = field(init=False)
+    cargo: Cargo = field(init=False)
     agree: Agree = field(init=False)
     settings: Settings = field(init=False)
     kind: bytes = field(init=False)
@@ -306,6 +325,8 @@ class Job:
     def __post_init__(self) -> None:
         self.id = self.signed.id
         self.manifest = self.signed.manifest
+        self.fresh = Fresh([(0, self.manifest.units)])
+        self.cargo = Cargo(self.manifest)
         self.agree = comparator(self.manifest.comparator)
         self.settings = settings_of(self.manifest)
         self.kind, self.trust = kind_of(self.manifest), trust_of(self.manifest)
@@ -347,25 +368,37 @@ class Job:
     @property
     def has_fresh(self) -> bool:
         """Whether a first execution can be leased; one too far ahead of its checks waits."""
-        return bool(self.redo) or (
-            self.cursor < self.manifest.units and len(self.units) < MAX_IN_FLIGHT
-        )
+        return bool(self.redo) or (bool(self.fresh) and len(self.units) < MAX_IN_FLIGHT)
 
-    def take(self, peer: Peer, *, passed: bool) -> Unit | None:
+    def take(self, peer: Peer, *, passed: bool, cost: Cost | None = None) -> Unit | None:
         """The next unit for a first execution by ``peer``: given-up ones first, and last those
-        that it passed itself, if those are wanted."""
-        if unit := self._again(peer, passed=False):
+        that it passed itself, if those are wanted. ``cost`` is given where units have files of
+        their own: of fresh ones, that with the least is taken."""
+        if unit := self._again(peer, cost, passed=False):
             return unit
-        if self.cursor < self.manifest.units and len(self.units) < MAX_IN_FLIGHT:
-            unit = self.units[self.cursor] = Unit(self, self.cursor)
-            self.cursor += 1
-            return unit
-        return self._again(peer, passed=True) if passed else None
+        if self.fresh and len(self.units) < MAX_IN_FLIGHT:
+            index = self._cheapest(cost) if cost else self.fresh.first
+            if index is not None:
+                self.fresh.take(index)
+                unit = self.units[index] = Unit(self, index)
+                return unit
+        return self._again(peer, cost, passed=True) if passed else None
 
-    def _again(self, peer: Peer, *, passed: bool) -> Unit | None:
+    def _cheapest(self, cost: Cost) -> int | None:
+        best: tuple[int, int] | None = None
+        for index in self.fresh.starts(self.cargo.run):
+            size = cost(index)
+            if size is not None and (best is None or size < best[0]):
+                best = size, index
+                if size == 0:
+                    break
+        return best[1] if best else None
+
+    def _again(self, peer: Peer, cost: Cost | None, *, passed: bool) -> Unit | None:
         for _ in range(min(len(self.redo), MAX_SEARCH)):
             unit = self.units[self.redo.popleft()]
-            if unit.open_to(peer) and (passed or peer.key not in unit.passed):
+            may = unit.open_to(peer) and (passed or peer.key not in unit.passed)
+            if may and (cost is None or cost(unit.index) is not None):
                 return unit
             self.redo.append(unit.index)
         return None

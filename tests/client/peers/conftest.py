@@ -1,20 +1,23 @@
 """A real tracker that can be stopped and started, and peers with stores of their own."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from client.blobs import BlobStore
 from client.peers.extensions import Gossip
+from client.peers.network import Network, TcpPolicy
 from client.peers.swarm import BlobSwarm
 from client.peers.transport import Connector
 from tracker.announce.handlers import AnnounceService
 
 PATIENCE = 60.0
+WITHOUT_TCP = Network(tcp=TcpPolicy.NEVER)
 
 
 async def until(condition: Callable[[], object], *, seconds: float = PATIENCE) -> None:
@@ -31,6 +34,12 @@ class Tracker:
         self.port = 0
         self.blobs: dict[str, tuple[bytes, bytes]] = {}
         self.blob_requests = 0
+        self.reach: dict[str, object] | None = None
+        """What it says of how to reach peers; nothing, like old trackers, if None."""
+
+        self.announced: list[str] = []
+        """The queries of HTTP announces."""
+
         self.service: AnnounceService | None = None
         self._runner: web.AppRunner | None = None
 
@@ -40,10 +49,11 @@ class Tracker:
 
     async def start(self) -> None:
         self.service = AnnounceService(tracked=lambda _: True)
-        app = web.Application()
+        app = web.Application(middlewares=[self._listen])
         self.service.add_to(app)
         app.add_routes(
             [
+                web.get("/api/v1/reach", self._reach),
                 web.get("/api/v1/blobs/{v2}", self._blob),
                 web.get("/api/v1/blobs/{v2}/info", self._info),
             ]
@@ -57,6 +67,17 @@ class Tracker:
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+
+    @web.middleware
+    async def _listen(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.path.startswith("/announce") and "Upgrade" not in request.headers:
+            self.announced.append(request.query_string)
+        return await handler(request)
+
+    async def _reach(self, _: web.Request) -> web.Response:
+        if self.reach is None:
+            raise web.HTTPNotFound
+        return web.json_response(self.reach)
 
     async def _blob(self, request: web.Request) -> web.Response:
         self.blob_requests += 1
@@ -116,16 +137,20 @@ class Peers:
     async def add(
         self,
         *,
+        network: Network = WITHOUT_TCP,
         connector: Connector | None = None,
         gossip: Gossip | None = None,
+        local_hosts: Sequence[str] | None = None,
         grace: float = 1000.0,
         patience: float = 1000.0,
     ) -> tuple[BlobSwarm, BlobStore]:
         store = self._make_store()
         swarm = BlobSwarm(
             *(store, self._tracker.url),
+            network=network,
             connector=connector,
             gossip=gossip,
+            local_hosts=local_hosts,
             grace=grace,
             patience=patience,
         )

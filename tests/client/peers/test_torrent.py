@@ -381,13 +381,28 @@ async def test_a_downloader_serves_what_it_has_and_says_so(make_store: MakeStore
         await until(lambda: protocol.Has((5,)) in late.events)
 
 
-async def test_closing_in_the_middle_leaves_nothing_in_the_store(make_store: MakeStore) -> None:
+async def test_a_download_that_was_closed_goes_on_where_it_was(make_store: MakeStore) -> None:
     info = info_of(DATA)
     store = make_store()
     async with bench(lambda: store, info.ref) as at:
         source = at.connect(info, DATA, pieces={1, 2, 3})
-        await until(lambda: len(source.asked) == 3)
-        assert store.used == len(DATA)
+        await until(lambda: at.torrent.done > 2 * info.piece_length)
+        assert len(source.asked) == 3
+    async with bench(lambda: store, info.ref) as at:
+        assert at.torrent.done == 3 * info.piece_length
+        source = at.connect(info, DATA)
+        assert await at.completed() == DATA
+        assert {block.piece for block in source.asked}.isdisjoint({1, 2, 3})
+
+
+async def test_closing_before_anything_came_leaves_nothing_in_the_store(
+    make_store: MakeStore,
+) -> None:
+    info = info_of(DATA)
+    store = make_store()
+    async with bench(lambda: store, info.ref) as at:
+        at.connect(info, DATA, pieces=set())
+        await until(lambda: at.torrent.info)
     assert store.used == 0
 
 

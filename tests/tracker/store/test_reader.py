@@ -103,6 +103,13 @@ async def test_an_empty_database_has_an_empty_snapshot(tmp_path: Path) -> None:
         assert await reader.blobs_total() == 0
 
 
+async def test_a_snapshot_says_which_units_were_never_leased(tmp_path: Path) -> None:
+    units = (unit(at, "computing") for at in (2, 3, 7))
+    async with reading(tmp_path, job(ONE), *units, unit(9, "accepted")) as reader:
+        tally = reader.snapshot().tallies[ONE]
+    assert (tally.leased, tally.gaps) == (10, [(0, 2), (4, 7), (8, 9)])
+
+
 async def test_a_snapshot_holds_what_is_live_and_counts_what_is_over(tmp_path: Path) -> None:
     over = job(OTHER, state="finished")
     rows = (

@@ -206,7 +206,7 @@ class Swarm(RuleBasedStateMachine):
     def no_unit_is_lost(self) -> None:
         """Accepted, failed, in flight or fresh: a unit is always one of these."""
         for job in self.world.desk.jobs.values():
-            fresh = job.manifest.units - job.cursor
+            fresh = job.fresh.left
             kept = len(job.units) + len(job.settled)
             assert job.accepted + job.failed + kept + fresh == job.manifest.units
             assert not job.done
@@ -342,7 +342,7 @@ def picture(world: World) -> dict[str, object]:
     floor, book = world.desk.floor, world.desk.book
     jobs = {
         job.id: (
-            *(job.cursor, job.accepted, job.failed, job.executions, job.wrong, job.paid),
+            *(job.fresh.ranges, job.accepted, job.failed, job.executions, job.wrong, job.paid),
             sorted(job.redo),
             {
                 unit.index: (

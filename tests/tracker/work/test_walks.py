@@ -104,7 +104,7 @@ class Walk:
         book = self.world.desk.book
         assert book.total() == 0
         for job in self.world.desk.jobs.values():
-            fresh = job.manifest.units - job.cursor
+            fresh = job.fresh.left
             kept = len(job.units) + len(job.settled)
             assert job.accepted + job.failed + kept + fresh == job.manifest.units, "a unit is lost"
             assert job.paid + book.escrowed(job.id) == job.manifest.escrow

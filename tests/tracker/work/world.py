@@ -18,7 +18,7 @@ from tracker.work.restore import restore
 from tracker.work.state import Job
 from tracker.work.table import HIDDEN, Doing
 from validators.audit import Audit
-from workunits.ids import JobId, LeaseToken, PeerKey, UnitId
+from workunits.ids import BlobRef, JobId, LeaseToken, PeerKey, UnitId
 from workunits.manifest import NO_DEMANDS, Limits, Manifest, Program, SignedManifest
 from workunits.metainfo import hash_stream
 from workunits.parameters import NamedBlob, Range, Sweep
@@ -30,6 +30,7 @@ from workunits.verification import Comparator, Comparison, Demands, Policy
 from workunits.wire import work
 from workunits.wire.compare import Compare, Compared, Opinion, Pair
 from workunits.wire.handshake import Offerings, Vouch
+from workunits.wire.holds import Holds, name_of
 from workunits.wire.work import (
     MAX_BATCH,
     Commit,
@@ -148,24 +149,38 @@ class Actor:
         return self.identity.key
 
     def connect(
-        self, *, hold: int = 100, images: tuple[str, ...] = (IMAGE,), cores: int = 1
+        self,
+        *,
+        hold: int = 100,
+        images: tuple[str, ...] = (IMAGE,),
+        cores: int = 1,
+        disk: int = 0,
+        held: Iterable[BlobRef] = (),
     ) -> "Actor":
-        """Connect and be welcomed."""
+        """Connect and be welcomed, then say what is held."""
         desk = self.world.desk
-        offerings = Offerings(self.validator, cores, 1 << 30, images, "actor")
+        offerings = Offerings(self.validator, cores, 1 << 30, images, "actor", "", disk)
         vouch = None if self.owner == self.key else self.world.vouch(self)
         peer = desk.connect(self.key, offerings, self.world.now, vouch=vouch)
         self.session, self.connected = peer.session, True
-        held = [each for each in peer.live.values() if each.doing is Doing.LEASED]
+        mine = [each for each in peer.live.values() if each.doing is Doing.LEASED]
         hidden = {each.token for each in peer.live.values() if each.doing in HIDDEN}
-        self.leases = {each.token: each.unit.id for each in held}
+        self.leases = {each.token: each.unit.id for each in mine}
         self.acked &= hidden
         self.asked, self.pairs = [], {}
         desk.catch_up(peer, self.world.now)
         self.world.pump()
+        if refs := tuple(held):
+            self.say(disk, *refs)
         if hold:
             self.want(hold)
         return self
+
+    def say(self, disk: int, *added: BlobRef, removed: Iterable[BlobRef] = ()) -> None:
+        """Say what is held, and how much room is left."""
+        holds = Holds(disk, frozenset(map(name_of, added)), frozenset(map(name_of, removed)))
+        self.world.desk.holds(self.key, holds, self.world.now)
+        self.world.pump()
 
     def disconnect(self) -> None:
         """Lose the connection."""
