@@ -21,9 +21,8 @@ from workunits.torrents import TorrentInfo
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from workunits.links import Target
-
     from client.peers.extensions import Gossip
+    from workunits.links import Target
 
 AUTO, AIORTC, LIBTORRENT = "auto", "aiortc", "libtorrent"
 ENGINES = (AUTO, AIORTC, LIBTORRENT)
