@@ -20,7 +20,8 @@ from client.journal import read_journal
 from client.json_fields import decode_object
 from workunits.errors import MalformedError, SwarmError
 from workunits.ids import HASH_SIZE, BlobRef
-from workunits.metainfo import MAX_INFO, Metainfo, parse_info
+from workunits.metainfo import MAX_INFO, Metainfo, hash_stream, parse_info
+from workunits.torrents import of_blob, piece_root
 
 INCOMING = "incoming"
 HOLDS = "holds"
@@ -178,6 +179,24 @@ def read_part(folder: Path) -> Stored | None:
     if digests is None:
         return None
     return Stored(info, _age(folder / JOURNAL), sum(map(info.size_of, digests)), digests)
+
+
+def is_intact(folder: Path, stored: Stored) -> bool:
+    """Read what a store has of a blob again, and hash it. False also when it cannot be read."""
+    info, whole = stored.info, not stored.digests
+    place = (folder if whole else folder / INCOMING) / str(stored.ref)
+    try:
+        with (place / CONTENT).open("rb") as stream:
+            if whole:
+                return hash_stream(stream, info.length).info.ref == stored.ref
+            for piece, digest in stored.digests.items():
+                stream.seek(piece * info.piece_length)
+                data = stream.read(info.size_of(piece))
+                if digest not in (b"", piece_root(data, of_blob(info), piece)):
+                    return False
+    except (OSError, SwarmError):
+        return False
+    return True
 
 
 def _with_holds(found: Iterator[Stored], notes: Notes) -> Iterator[Stored]:

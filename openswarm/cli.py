@@ -34,6 +34,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Give computing time": {
         "volunteer": ("client.commands.volunteer:volunteer", "Compute or check work for others."),
+        "blobs": ("client.commands.blobs:blobs", "Show, check and evict the blobs kept here."),
         "image": ("client.commands.image:image", "Build and list images of programs."),
         "doctor": ("client.commands.doctor:doctor", "Say what is wrong here and how to fix it."),
     },

@@ -98,6 +98,11 @@ class TorrentInfo:
         """Bytes in all files, without padding."""
         return sum(file.length for file in self.files)
 
+    @property
+    def is_blob(self) -> bool:
+        """Whether it is named by its content, as ``workunits.metainfo`` does it."""
+        return self.single and self.v2 is not None and self.name == self.files[0].root.hex()
+
     def size_of(self, piece: int) -> int:
         """Bytes of ``piece`` on the wire, padding included; only the last one can be short."""
         return min(self.piece_length, self.length - piece * self.piece_length)

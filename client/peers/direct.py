@@ -119,10 +119,13 @@ class Direct:
             )
             self._roster.spawn(self._near.run)
 
-    async def end(self) -> None:
-        """Take no more connections, and tell trackers that we leave."""
+    def hang_up(self) -> None:
+        """Take no more connections."""
         if self._listener is not None:
             self._listener.close()
+
+    async def end(self) -> None:
+        """Tell trackers that we leave."""
         with suppress(TimeoutError):
             async with asyncio.timeout(FAREWELL), asyncio.TaskGroup() as group:
                 for member in self._roster.members.values():

@@ -87,11 +87,22 @@ class Engine(Protocol):
     ) -> TorrentInfo:
         """Fetch any torrent into ``folder``, with an earlier part of it; served until the end.
 
-        Errors as for ``fetch``.
+        Files go where ``client.folders.places_of`` says, by the target's name. Errors as for
+        ``fetch``.
         """
 
-    async def share(self, info: TorrentInfo, folder: Path) -> None:
-        """Serve files that lie in ``folder`` until the end. Raises ``UnavailableError``."""
+    async def share(
+        self,
+        info: TorrentInfo,
+        folder: Path,
+        *,
+        name: str = "",
+        layers: Mapping[bytes, bytes] | None = None,
+    ) -> None:
+        """Serve files that lie in ``folder`` until the end. Raises ``UnavailableError``.
+
+        ``name`` is what a blob is called there; ``layers`` are piece layers by pieces root.
+        """
 
 
 class Make(Protocol):

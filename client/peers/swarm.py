@@ -146,6 +146,7 @@ class BlobSwarm:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._direct.hang_up()
         for task in self._tasks:
             task.cancel()
         try:
@@ -418,6 +419,7 @@ class BlobSwarm:
     async def _connect(self) -> None:
         """How to announce, and by which servers to be reached, is for the tracker to say first."""
         await self._beacon.settled.wait()
+        self._direct.tick()
         await self._socket.run()
 
     async def _ice(self) -> Ice:

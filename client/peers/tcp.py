@@ -143,7 +143,8 @@ class TcpListener:
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         ours, theirs = _address(writer, "sockname").host, _address(writer, "peername").host
         if (
-            not self._admit(ours, theirs)
+            self._server is None
+            or not self._admit(ours, theirs)
             or len(self._opening) >= MAX_HALF_OPEN
             or list(self._opening.values()).count(theirs) >= MAX_HALF_OPEN_PER_HOST
             or self._hosts[theirs] >= MAX_PER_HOST

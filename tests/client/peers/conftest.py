@@ -37,6 +37,7 @@ class Tracker:
         self.reach: dict[str, object] | None = None
         """What it says of how to reach peers; nothing, like old trackers, if None."""
 
+        self.reach_requests = 0
         self.announced: list[str] = []
         """The queries of HTTP announces."""
 
@@ -75,6 +76,7 @@ class Tracker:
         return await handler(request)
 
     async def _reach(self, _: web.Request) -> web.Response:
+        self.reach_requests += 1
         if self.reach is None:
             raise web.HTTPNotFound
         return web.json_response(self.reach)

@@ -1,0 +1,126 @@
+"""Swarms meet over plain TCP: through the tracker's HTTP announce, and by mDNS."""
+
+import asyncio
+import os
+from contextlib import suppress
+
+import pytest
+
+from client.peers.network import Network, TcpPolicy
+from client.peers.swarm import BlobSwarm
+from client.peers.transport import Dial
+from tests.client.peers.conftest import Peers, Tracker, until
+from workunits.errors import UnavailableError
+
+DATA = os.urandom(1_000_000)
+LAN = Network()
+
+
+class NoWebRtc:
+    """A connector that never gets anywhere."""
+
+    async def offer(self) -> Dial:
+        raise ConnectionError("no WebRTC here")
+
+    async def answer(self, sdp: str) -> Dial:
+        raise ConnectionError("no WebRTC here")
+
+
+async def add(peers: Peers, data: bytes = b"", network: Network = LAN) -> BlobSwarm:
+    swarm, store = await peers.add(network=network, connector=NoWebRtc())
+    if data:
+        swarm.seed(store.add(data))
+    return swarm
+
+
+async def test_a_peer_fetches_from_one_that_the_tracker_names(peers: Peers) -> None:
+    async with peers:
+        seeder, store = await peers.add(network=LAN, connector=NoWebRtc())
+        ref = store.add(DATA)
+        seeder.seed(ref)
+        leecher = await add(peers)
+        assert (await leecher.fetch(ref)).read_bytes() == DATA
+        assert leecher.stats.from_peers == len(DATA) and seeder.stats.sent == len(DATA)
+
+
+async def test_a_seed_that_comes_later_dials_who_waits(peers: Peers, tracker: Tracker) -> None:
+    async with peers:
+        leecher, store = await peers.add(network=LAN, connector=NoWebRtc())
+        ref = store.add(DATA)
+        store.remove(ref)
+        async with asyncio.TaskGroup() as group:
+            fetching = group.create_task(leecher.fetch(ref))
+            await until(lambda: tracker.announced)
+            await add(peers, DATA)
+        assert fetching.result().read_bytes() == DATA
+
+
+async def test_announces_say_what_a_tracker_wants_to_know(peers: Peers, tracker: Tracker) -> None:
+    async with peers:
+        seeder, store = await peers.add(network=LAN, connector=NoWebRtc())
+        ref = store.add(DATA)
+        seeder.seed(ref)
+        await until(lambda: tracker.announced)
+        assert f"port={seeder.port}&" in tracker.announced[0]
+        assert "left=0&" in tracker.announced[0] and "event=started" in tracker.announced[0]
+        leecher = await add(peers)
+        await leecher.fetch(ref)
+        await until(lambda: any("event=completed" in query for query in tracker.announced))
+        leecher.unseed(ref)
+        await until(lambda: any("event=stopped" in query for query in tracker.announced))
+    service = tracker.service
+    assert service is not None and service.counters().peers == 0
+
+
+@pytest.mark.parametrize("network", [Network(tcp=TcpPolicy.NEVER), Network(relay_only=True)])
+async def test_without_tcp_nothing_listens_and_nothing_is_announced_over_http(
+    peers: Peers, tracker: Tracker, network: Network
+) -> None:
+    async with peers:
+        hidden = await add(peers, DATA, network)
+        assert hidden.port == 0
+        await until(lambda: hidden.stats.tracker_online)
+        seen, store = await peers.add(network=LAN, connector=NoWebRtc())
+        seen.seed(store.add(DATA))
+        await until(lambda: tracker.announced)
+        assert all(f"port={seen.port}" in query for query in tracker.announced)
+
+
+async def test_a_port_that_is_taken_is_said(peers: Peers) -> None:
+    async with peers:
+        first = await add(peers)
+        with pytest.raises(UnavailableError) as caught:
+            await add(peers, network=Network(port=first.port))
+        assert "--port" in caught.value.hint
+
+
+async def test_a_stranger_without_our_torrent_or_protocol_is_shown_the_door(peers: Peers) -> None:
+    async with peers:
+        seeder = await add(peers, DATA)
+        for head in (
+            b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            b"\x13BitTorrent protocol" + bytes(8) + b"unknown hash" + bytes(8),
+            b"",
+        ):
+            reader, writer = await asyncio.open_connection("127.0.0.1", seeder.port)
+            writer.write(head)
+            if not head:
+                writer.write_eof()
+            with suppress(ConnectionError):
+                assert await reader.read() == b""
+            writer.close()
+
+
+async def test_mdns_finds_peers_that_the_tracker_does_not_name(
+    peers: Peers, tracker: Tracker
+) -> None:
+    here = Network(local=True)
+    async with peers:
+        await tracker.stop()
+        (seeder, store), (leecher, _) = [
+            await peers.add(network=here, connector=NoWebRtc(), local_hosts=["127.0.0.1"])
+            for _ in range(2)
+        ]
+        ref = store.add(DATA)
+        seeder.seed(ref)
+        assert (await leecher.fetch(ref)).read_bytes() == DATA
