@@ -181,6 +181,10 @@ class BlobStore:
         part = self._parts.get(ref)
         return part.info if part is not None else None
 
+    def part_folder(self, ref: BlobRef) -> Path:
+        """Where the first download of ``ref`` at a time writes, also before ``begin``."""
+        return self._root / INCOMING / str(ref)
+
     def path_of(self, ref: BlobRef) -> Path | None:
         """The file with the content, or None. Counts as a use. Never write to it."""
         with self._mutex:
