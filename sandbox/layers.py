@@ -229,7 +229,7 @@ def split(saved: Iterable[bytes], wanted: Sequence[bytes], folder: Path) -> list
             with tarfile.open(fileobj=_Stream(saved), mode="r|") as tar:
                 for member in tar:
                     source = tar.extractfile(member) if member.isreg() else None
-                    if source is not None and member.size >= BLOCK:
+                    if source is not None:
                         missing -= _keep(source, paths, missing, folder)
     except tarfile.TarError as error:
         raise MalformedError(f"the engine gave a broken image: {error}") from None
