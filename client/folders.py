@@ -140,6 +140,18 @@ class FolderShelf:
         digests = self._digests or _digests_of(self._info, self._layers)
         return FolderReader(self._info, Files(anchor, self._info, places), digests)
 
+    def check(self, info: TorrentInfo) -> frozenset[int]:
+        """Read the files, change nothing, and say which pieces are good. For a thread.
+
+        Raises ``LocalError``.
+        """
+        files = Files(Anchor(self._folder), info, places_of(info, self._name))
+        try:
+            there = _look(files, info)
+            return frozenset(self._check_pieces(info, files, there, range(info.count)))
+        finally:
+            files.close()
+
     def prepare(self, info: TorrentInfo) -> None:
         """What ``begin`` does that takes long, for a thread: it reads files that are there."""
         self._ready = self._begin(info)

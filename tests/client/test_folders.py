@@ -315,6 +315,19 @@ def test_two_downloads_do_not_write_into_one_folder(
     again.close()
 
 
+def test_files_can_be_checked_without_a_change(
+    documents: dict[str, TorrentDocument], tmp_path: Path
+) -> None:
+    info = documents["hybrid"].info
+    write(tmp_path, "D", FOLDER)
+    assert FolderShelf(tmp_path).check(info) == set(range(info.count))
+    (tmp_path / "D/sub/b").unlink()
+    lost = set(info.pieces_of(info.files[2]))
+    assert FolderShelf(tmp_path).check(info) == set(range(info.count)) - lost
+    assert not (tmp_path / "D/sub/b").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["D"]
+
+
 def test_what_takes_long_can_be_prepared_in_a_thread(
     documents: dict[str, TorrentDocument], tmp_path: Path, syncer: Syncer
 ) -> None:
