@@ -103,7 +103,6 @@ class FolderShelf:
         self._folder = folder
         self._info = info
         self._name = name
-        self._ready: FolderStorage | None = None
         self._layers = dict(layers or {})
         self._complete = complete
         self._digests = b""
@@ -152,30 +151,13 @@ class FolderShelf:
         finally:
             files.close()
 
-    def prepare(self, info: TorrentInfo) -> None:
-        """What ``begin`` does that takes long, for a thread: it reads files that are there."""
-        self._ready = self._begin(info)
-
     def begin(self, info: TorrentInfo) -> FolderStorage:
         """Receive the content, or go on with it, or take over what is there.
 
-        Raises ``LimitError`` or ``LocalError``, ``SpaceError`` when the disk has no room, and
-        ``InUseError`` when another process fetches it into the same folder.
+        For a thread: it reads files that are there. Raises ``LimitError`` or ``LocalError``,
+        ``SpaceError`` when the disk has no room, and ``InUseError`` when another process fetches
+        it into the same folder.
         """
-        ready, self._ready = self._ready, None
-        if ready is not None and ready.info == info:
-            return ready
-        return self._begin(info)
-
-    def close(self) -> None:
-        """Let go of what was prepared and never begun."""
-        ready, self._ready = self._ready, None
-        if ready is not None:
-            ready.close()
-
-    # -- inside -----------------------------------------------------------------------------
-
-    def _begin(self, info: TorrentInfo) -> FolderStorage:
         self._info = info
         places = places_of(info, self._name)
         name = journal_of(places)
@@ -215,6 +197,8 @@ class FolderShelf:
             finished=partial(self._finished, anchor, name, digests),
             ended=partial(self._ended, anchor, name, lock, [places[index] for index in made]),
         )
+
+    # -- inside -----------------------------------------------------------------------------
 
     def _finished(self, anchor: Anchor, name: str, digests: Mapping[int, bytes]) -> None:
         anchor.remove((name,))

@@ -328,23 +328,6 @@ def test_files_can_be_checked_without_a_change(
     assert [path.name for path in tmp_path.iterdir()] == ["D"]
 
 
-def test_what_takes_long_can_be_prepared_in_a_thread(
-    documents: dict[str, TorrentDocument], tmp_path: Path, syncer: Syncer
-) -> None:
-    info = documents["hybrid"].info
-    write(tmp_path, "D", FOLDER)
-    shelf = FolderShelf(tmp_path, syncer=syncer)
-    shelf.prepare(info)
-    storage = shelf.begin(info)
-    assert storage.digests == digests_of(documents["hybrid"])
-    storage.close()
-    shelf.prepare(info)
-    shelf.close()
-    again = shelf.begin(info)
-    assert again.verified == set(range(info.count))
-    again.close()
-
-
 def test_digests_that_lead_elsewhere_are_refused(
     documents: dict[str, TorrentDocument], tmp_path: Path, syncer: Syncer
 ) -> None:
