@@ -131,7 +131,7 @@ def flipped(data: bytes | None) -> bytes:
 async def corrupt(at: Arena) -> Rogue:
     bad = await at.meet_bad()
     bad.respond = lambda block: flipped(bad.honest(block))
-    await until(lambda: bad.asked)
+    await until(lambda: bad.ended)
     return bad
 
 
@@ -139,7 +139,7 @@ async def corrupt_a_little(at: Arena) -> Rogue:
     """One piece in ten is wrong."""
     bad = await at.meet_bad()
     bad.respond = lambda b: flipped(bad.honest(b)) if b.piece % 10 == 0 else bad.honest(b)
-    await until(lambda: bad.asked)
+    await until(lambda: bad.ended)
     return bad
 
 
