@@ -142,6 +142,30 @@ class BlobRow(NamedTuple):
     account: bytes
 
 
+class TorrentRow(NamedTuple):
+    """A torrent that somebody registered: v1 (20 bytes) or v2 (32 bytes) info-hash, or both; the
+    other one is empty. ``removed`` is 1 for one that is to be forgotten."""
+
+    account: bytes
+    v1: bytes
+    v2: bytes
+    length: int
+    name: str
+    private: int
+    time: int
+    removed: int
+
+
+class MemberRow(NamedTuple):
+    """What the operator said of a key: whether it is a member whatever else it is, and which of
+    its passkeys is valid (0 for none). ``issued`` counts all that there ever were."""
+
+    account: bytes
+    admitted: int
+    issued: int
+    valid: int
+
+
 Row: TypeAlias = (
     JobRow
     | UnitRow
@@ -155,6 +179,8 @@ Row: TypeAlias = (
     | AccountRow
     | StatementRow
     | BlobRow
+    | TorrentRow
+    | MemberRow
 )
 
 
@@ -179,4 +205,6 @@ TABLES: dict[type[Row], Table] = {
     AccountRow: Table("accounts", 1),
     StatementRow: Table("statements", 1),
     BlobRow: Table("blobs", 1),
+    TorrentRow: Table("torrents", 3),
+    MemberRow: Table("members", 1),
 }

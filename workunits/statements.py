@@ -13,6 +13,7 @@ from workunits import canonical
 from workunits.canonical import Fields
 from workunits.errors import MalformedError
 from workunits.ids import JobId, PeerKey
+from workunits.names import plain_text
 from workunits.signing import Domain, Identity, verify
 
 MAX_STATEMENT = 4096
@@ -20,6 +21,7 @@ MAX_AGE = 600
 """Seconds by which the time in a statement may differ from the tracker's clock."""
 
 MAX_AMOUNT = 10**15
+MAX_TORRENT_NAME = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +91,99 @@ class Pay:
         )
 
 
-Claim: TypeAlias = Grant | Cancel | Upload | Pay
-_TYPES: dict[str, type[Claim]] = {kind.t: kind for kind in (Grant, Cancel, Upload, Pay)}
+@dataclass(frozen=True, slots=True)
+class Register:
+    """The author wants the tracker to track a torrent, of which it has at least one info-hash.
+
+    ``v1`` is 20 bytes and ``v2`` 32; the one that the torrent has not is empty. ``private`` says
+    that its clients ask no other source for peers (BEP 27).
+    """
+
+    t: ClassVar[str] = "register"
+    v1: bytes
+    v2: bytes
+    length: int
+    name: str
+    private: bool = False
+
+    def value(self) -> dict[str, object]:
+        return {
+            "length": self.length,
+            "name": self.name,
+            "private": int(self.private),
+            "v1": self.v1,
+            "v2": self.v2,
+        }
+
+    @classmethod
+    def read(cls, fields: Fields) -> "Register":
+        v1, v2 = _hashes(fields)
+        name = plain_text(fields.text("name", limit=MAX_TORRENT_NAME), "the torrent's name")
+        return cls(v1, v2, fields.integer("length"), name, fields.flag("private"))
+
+
+@dataclass(frozen=True, slots=True)
+class Unregister:
+    """The author takes back what it registered under exactly these info-hashes."""
+
+    t: ClassVar[str] = "unregister"
+    v1: bytes
+    v2: bytes
+
+    def value(self) -> dict[str, object]:
+        return {"v1": self.v1, "v2": self.v2}
+
+    @classmethod
+    def read(cls, fields: Fields) -> "Unregister":
+        return cls(*_hashes(fields))
+
+
+@dataclass(frozen=True, slots=True)
+class Admit:
+    """The operator says whether ``account`` is a member of a tracker that is for members."""
+
+    t: ClassVar[str] = "admit"
+    account: PeerKey
+    admitted: bool
+
+    def value(self) -> dict[str, object]:
+        return {"account": self.account, "admitted": int(self.admitted)}
+
+    @classmethod
+    def read(cls, fields: Fields) -> "Admit":
+        return cls(PeerKey(fields.octets("account", length=32)), fields.flag("admitted"))
+
+
+@dataclass(frozen=True, slots=True)
+class Passkey:
+    """The operator ends the passkey of ``account``, and makes a new one if it is ``wanted``."""
+
+    t: ClassVar[str] = "passkey"
+    account: PeerKey
+    wanted: bool
+
+    def value(self) -> dict[str, object]:
+        return {"account": self.account, "wanted": int(self.wanted)}
+
+    @classmethod
+    def read(cls, fields: Fields) -> "Passkey":
+        return cls(PeerKey(fields.octets("account", length=32)), fields.flag("wanted"))
+
+
+def _hashes(fields: Fields) -> tuple[bytes, bytes]:
+    v1, v2 = fields.octets("v1", limit=20), fields.octets("v2", limit=32)
+    if len(v1) not in (0, 20) or len(v2) not in (0, 32) or not (v1 or v2):
+        raise MalformedError(
+            "a torrent needs a v1 info-hash of 20 bytes, or a v2 one of 32, or both",
+            hint="Leave the one that it has not empty.",
+        )
+    return v1, v2
+
+
+Claim: TypeAlias = Grant | Cancel | Upload | Pay | Register | Unregister | Admit | Passkey
+_TYPES: dict[str, type[Claim]] = {
+    kind.t: kind for kind in (Grant, Cancel, Upload, Pay, Register, Unregister, Admit, Passkey)
+}
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The reader: questions that people and pages ask, on a connection that cannot write."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +14,10 @@ from tracker.rows import (
     EntryRow,
     ExecutionRow,
     JobRow,
+    MemberRow,
     PeerRow,
     ScoreRow,
+    TorrentRow,
     UnitRow,
 )
 from tracker.store.schema import connect
@@ -30,8 +32,10 @@ _R = TypeVar(
     EntryRow,
     ExecutionRow,
     JobRow,
+    MemberRow,
     PeerRow,
     ScoreRow,
+    TorrentRow,
     UnitRow,
 )
 _T = TypeVar("_T")
@@ -147,6 +151,28 @@ class Reader:
         query = "SELECT coalesce(sum(length), 0) FROM blobs"
         row: tuple[int] = await self._ask(lambda: self._connection.execute(query).fetchone())
         return row[0]
+
+    def torrents(self) -> list[TorrentRow]:
+        """Every torrent that is registered. Blocks; called once, at start."""
+        return self._rows(TorrentRow, "removed = 0", ())
+
+    def members(self) -> list[MemberRow]:
+        """All that the operator said of members. Blocks; called once, at start."""
+        return self._rows(MemberRow, "1", ())
+
+    def naming(self) -> Iterator[bytes]:
+        """Bytes that name blobs: manifests, and results as far as they were shown. Blocks."""
+        for query in (
+            "SELECT manifest FROM jobs",
+            "SELECT result FROM units WHERE result != x''",
+            "SELECT result FROM executions WHERE result != x''",
+        ):
+            for row in self._connection.execute(query):
+                yield row[0]
+
+    def web_seeded(self) -> list[BlobRow]:
+        """Every blob that the tracker keeps. Blocks; called once, at start."""
+        return self._rows(BlobRow, "1", ())
 
     def snapshot(self) -> Snapshot:
         """Everything live. Blocks; called once, at start."""

@@ -123,3 +123,24 @@ def create_tables(db: Database) -> None:
         {"id": bytes, "raw": bytes, "signature": bytes, "time": int}, pk="id"
     )
     db.table("blobs").create({"v2": bytes, "length": int, "info": bytes, "account": bytes}, pk="v2")
+
+
+@migrations()
+def add_torrents_and_members(db: Database) -> None:
+    """Torrents that were registered, and who may announce where only members may."""
+    db.table("torrents").create(
+        {
+            "account": bytes,
+            "v1": bytes,
+            "v2": bytes,
+            "length": int,
+            "name": str,
+            "private": int,
+            "time": int,
+            "removed": int,
+        },
+        pk=("account", "v1", "v2"),
+    )
+    db.table("members").create(
+        {"account": bytes, "admitted": int, "issued": int, "valid": int}, pk="account"
+    )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeAlias
 
-from tracker.rows import TABLES, Row
+from tracker.rows import TABLES, Row, TorrentRow
 from tracker.store.schema import connect, migrate
 from workunits.errors import LocalError
 
@@ -20,7 +20,8 @@ class Writer:
     """Writes rows in the order in which they come, as many to a transaction as are waiting.
 
     ``done`` is called from the writer's thread with the callbacks of each transaction after it is
-    durable, ``failed`` once with the error that ended the thread.
+    durable, ``failed`` once with the error that ended the thread, ``watch`` from the thread of who
+    writes, with all that is to be written.
     """
 
     def __init__(
@@ -28,10 +29,12 @@ class Writer:
         path: Path,
         done: Callable[[list[Then]], None],
         failed: Callable[[LocalError], None],
+        watch: Callable[[list[Row]], None] = lambda _: None,
     ) -> None:
         self._path = path
         self._done = done
         self._failed = failed
+        self._watch = watch
         self._queue: queue.SimpleQueue[tuple[list[Row], Then | None] | None] = queue.SimpleQueue()
         self._connection = connect(path)
         migrate(self._connection)
@@ -44,6 +47,7 @@ class Writer:
 
     def write(self, rows: list[Row], then: Then | None = None) -> None:
         """Write ``rows``, then have ``then`` called. Returns at once."""
+        self._watch(rows)
         self._queue.put((rows, then))
 
     def stop(self) -> None:
@@ -86,6 +90,8 @@ class Writer:
         self._connection.execute("BEGIN IMMEDIATE")
         for kind, versions in latest.items():
             self._connection.executemany(_UPSERT[kind], versions.values())
+        if TorrentRow in latest:
+            self._connection.execute("DELETE FROM torrents WHERE removed = 1")
         self._connection.execute("COMMIT")
         self.transactions += 1
 
