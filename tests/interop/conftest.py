@@ -1,18 +1,12 @@
-"""A tracker as a process, and our peers in this one."""
+"""What every test here starts from: a tracker, and something to exchange."""
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from client.blobs import BlobStore
-from client.peers.swarm import BlobSwarm
-from tests.interop.tracking import tracker as tracker_process
-
-Member = tuple[BlobSwarm, BlobStore]
-Join = Callable[[], "asynccontextmanager[Member]"]
+from tests.interop.processes import tracker as tracker_process
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,22 +1,30 @@
 """Our own peers, as the others meet them."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import aiohttp
+import bencodepy
+from yarl import URL
+
 from client.blobs import BlobStore
 from client.peers.swarm import BlobSwarm
 from workunits.metainfo import Torrent, encode_torrent, hash_stream
 
+ANNOUNCED_SECONDS = 30.0
 QUOTA = 10**9
 NEVER = 1000.0
 """Seconds after which the web seed would be asked: nothing else than peers may carry content."""
 
 
 @asynccontextmanager
-async def member(tracker: str, folder: Path, **options: Any) -> AsyncIterator[tuple[BlobSwarm, BlobStore]]:
+async def member(
+    tracker: str, folder: Path, **options: Any
+) -> AsyncIterator[tuple[BlobSwarm, BlobStore]]:
     """A peer of ours with an empty store in ``folder``, until the block is left."""
     with BlobStore(folder, quota=QUOTA) as store:
         async with BlobSwarm(store, tracker, grace=NEVER, patience=NEVER, **options) as swarm:
@@ -39,3 +47,16 @@ def magnet_of(torrent: Torrent, *, v2: bool = True) -> str:
     """A link that names the torrent, its size and its tracker, and nothing that is in its info."""
     hybrid = f"&xt=urn:btmh:1220{torrent.info.ref.v2.hex()}" if v2 else ""
     return f"magnet:?xt=urn:btih:{torrent.info.ref.v1.hex()}{hybrid}&tr={torrent.announce}"
+
+
+async def seen(tracker: str, torrent: Torrent, *, seeders: int) -> None:
+    """Wait until the tracker knows so many seeders of ``torrent``."""
+    hashed = torrent.info.ref.v1
+    quoted = "".join(f"%{byte:02x}" for byte in hashed)
+    async with asyncio.timeout(ANNOUNCED_SECONDS), aiohttp.ClientSession() as http:
+        while True:
+            async with http.get(URL(f"{tracker}/scrape?info_hash={quoted}", encoded=True)) as found:
+                files = bencodepy.decode(await found.read())[b"files"]
+            if files.get(hashed, {}).get(b"complete", 0) >= seeders:
+                return
+            await asyncio.sleep(0.1)

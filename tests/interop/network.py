@@ -12,7 +12,6 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 
@@ -20,6 +19,9 @@ from tests.interop import programs
 
 SERVER = "45.0.0.1"
 """The address of the public server."""
+
+LAN = ("192.168.1.11", "192.168.1.12")
+"""Addresses of two machines in one local network."""
 
 
 FORWARD = "sh -c 'echo 1 > /proc/sys/net/ipv4/ip_forward'"
@@ -93,15 +95,25 @@ class Internet:
 @contextmanager
 def internet(homes: int = 2) -> Iterator[Internet]:
     """Build it. Skips the test where that cannot be done."""
-    if os.geteuid() != 0:
-        pytest.skip("network namespaces need root")
-    programs.need("ip", "iptables")
+    _check()
     with ExitStack() as stack:
         made = Internet(_space(stack, "public"))
         made.public.do("ip link set lo up", f"ip address add {SERVER}/32 dev lo", FORWARD)
         for number in range(1, homes + 1):
             made.homes.append(_home(stack, made.public, number))
         yield made
+
+
+@contextmanager
+def lan() -> Iterator[tuple[Space, Space]]:
+    """Two machines in one local network, at ``LAN``. Skips the test where that cannot be done."""
+    _check()
+    with ExitStack() as stack:
+        one, two = _space(stack, "one"), _space(stack, "two")
+        _wire((one, "eth0", LAN[0]), (two, "eth0", LAN[1]))
+        for space in one, two:
+            space.do("ip link set lo up")
+        yield one, two
 
 
 def _home(stack: ExitStack, public: Space, number: int) -> Home:
@@ -121,6 +133,12 @@ def _home(stack: ExitStack, public: Space, number: int) -> Home:
         "iptables -A FORWARD -i wan -m conntrack --ctstate NEW -j DROP",
     )
     return Home(machine, router, private, outside)
+
+
+def _check() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("network namespaces need root")
+    programs.need("ip", "iptables")
 
 
 def _space(stack: ExitStack, name: str) -> Space:

@@ -25,6 +25,7 @@ DEBIAN = {
     "chromium": "chromium",
     "ip": "iproute2",
     "iptables": "iptables",
+    "mmdebstrap": "mmdebstrap",
     "node": "nodejs",
     "npm": "npm",
     "transmission-cli": "transmission-cli",
@@ -37,6 +38,10 @@ BUNDLES = ("playwright-core@1.56.1", "webtorrent@2.8.5")
 
 Later ones of playwright-core want a node that Debian 12 does not have.
 """
+
+NEXT = ("trixie", "aria2", "transmission-cli")
+MIRROR = "http://deb.debian.org/debian"
+"""The Debian whose programs know hybrid torrents, which of them, and from where."""
 
 TRACKER_CLIENT: dict[str, Any] = {
     "private": True,
@@ -63,6 +68,18 @@ def version(*command: str) -> str:
     return (done.stdout or done.stderr).strip().splitlines()[0]
 
 
+def of_debian_13(name: str) -> list[str]:
+    """A command that runs a program of the next Debian, whatever this one is.
+
+    Debian 12's aria2 and transmission cannot read hybrid torrents: they stumble over the empty
+    keys of BEP 52 (aria2 issue 1903, transmission issue 1339).
+    """
+    root = _install("debian-13", NEXT, _extract)
+    loader = next(root.glob("root/usr/lib*/**/ld-linux-*.so.*"))
+    libraries = next(root.glob("root/usr/lib/*-linux-gnu"))
+    return [str(loader), "--library-path", str(libraries), str(root / "root/usr/bin" / name)]
+
+
 def bundles() -> Path:
     """The folder with ``BUNDLES``, each under its name without the version."""
     need("node", "npm")
@@ -73,6 +90,24 @@ def tracker_client() -> Path:
     """The folder with the client of npm's bittorrent-tracker among its ``node_modules``."""
     need("node", "npm")
     return _install("tracker-client", TRACKER_CLIENT, _npm_install)
+
+
+def _extract(folder: Path) -> None:
+    need("mmdebstrap")
+    root = folder / "root"
+    shutil.rmtree(root, ignore_errors=True)
+    # Files only: no script of any package runs, and nothing in there is ever root's business.
+    command = ["mmdebstrap", "--quiet", "--variant=extract", f"--include={','.join(NEXT[1:])}"]
+    print(f"unpacking {' and '.join(NEXT[1:])} of Debian {NEXT[0]} into {root}")
+    done = subprocess.run(
+        [*command, NEXT[0], str(root), MIRROR],
+        capture_output=True,
+        text=True,
+        timeout=INSTALL_SECONDS,
+        check=False,
+    )
+    if done.returncode:
+        pytest.skip(f"nothing of Debian {NEXT[0]} could be had: {done.stderr.strip()[-300:]}")
 
 
 def _unpack(folder: Path) -> None:

@@ -10,7 +10,6 @@ import pytest
 
 from tests.client.peers.conftest import until
 from tests.interop.members import announce_url, magnet_of, member, torrent_of
-from workunits.metainfo import Torrent
 
 QUIET: Any = {
     "listen_interfaces": "127.0.0.1:0",
@@ -46,9 +45,7 @@ def theirs(way: str) -> Iterator[libtorrent.session]:
         session.pause()
 
 
-def add(
-    session: libtorrent.session, added: Torrent | bytes | str, folder: Path
-) -> libtorrent.torrent_handle:
+def add(session: libtorrent.session, added: bytes | str, folder: Path) -> libtorrent.torrent_handle:
     """Join the swarm of a torrent's file, or of a magnet link."""
     if isinstance(added, str):
         params = libtorrent.parse_magnet_uri(added)

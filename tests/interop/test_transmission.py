@@ -1,0 +1,74 @@
+"""transmission meets our peers over TCP, in a local network, knowing nothing but our tracker.
+
+Not on one machine: it takes no peers at 127.0.0.1 from a tracker.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.client.peers.conftest import until
+from tests.interop import programs
+from tests.interop.clients import running, transmission
+from tests.interop.members import announce_url, magnet_of, torrent_of
+from tests.interop.network import LAN, Space, lan
+from tests.interop.peer import spell
+from tests.interop.processes import peer, tracker
+
+URL = f"http://{LAN[0]}:8400"
+
+
+@pytest.fixture
+def program() -> list[str]:
+    """A transmission that knows hybrid torrents."""
+    return programs.of_debian_13("transmission-cli")
+
+
+@pytest.fixture
+def machines(tmp_path: Path) -> Iterator[tuple[Space, Space]]:
+    """Two machines; a tracker runs on the first."""
+    with (
+        lan() as (ours, other),
+        tracker(tmp_path / "tracker", listen=f"{LAN[0]}:8400", inside=ours.inside),
+    ):
+        yield ours, other
+
+
+@pytest.mark.parametrize("by", ["torrent", "magnet"])
+async def test_transmission_fetches_from_us(
+    machines: tuple[Space, Space], content: bytes, program: list[str], tmp_path: Path, by: str
+) -> None:
+    ours, other = machines
+    torrent, file = torrent_of(content, announce_url(URL, "http"))
+    (tmp_path / "given.torrent").write_bytes(file)
+    given = str(tmp_path / "given.torrent") if by == "torrent" else magnet_of(torrent)
+    theirs, wanted = tmp_path / "theirs", torrent.info.root.hex()
+    (tmp_path / "ours").mkdir()
+    (tmp_path / "ours" / "content").write_bytes(content)
+    with peer(URL, str(tmp_path / "ours"), inside=ours.inside) as seeder:
+        seeder.hear()
+        command = [*other.inside, *transmission(program, given, theirs, 51413)]
+        with running(command, tmp_path / "log"):
+            await until(lambda: (theirs / wanted).exists())
+            assert (theirs / wanted).read_bytes() == content
+
+
+async def test_transmission_seeds_to_us(
+    machines: tuple[Space, Space], content: bytes, program: list[str], tmp_path: Path
+) -> None:
+    ours, other = machines
+    torrent, file = torrent_of(content, announce_url(URL, "http"))
+    (tmp_path / "given.torrent").write_bytes(file)
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / torrent.info.root.hex()).write_bytes(content)
+    command = [
+        *other.inside,
+        *transmission(program, str(tmp_path / "given.torrent"), theirs, 51413),
+    ]
+    with running(command, tmp_path / "log"):
+        arguments = (URL, str(tmp_path / "ours"), spell(torrent.info.ref))
+        with peer(*arguments, inside=ours.inside) as leecher:
+            assert leecher.hear()["from_peers"] == len(content)
+            assert (tmp_path / "ours" / "content").read_bytes() == content
