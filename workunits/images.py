@@ -55,6 +55,9 @@ class Image:
     name: str
     layers: tuple[Layer, ...]
 
+    def __hash__(self) -> int:
+        return hash(self.name)
+
     @cached_property
     def refs(self) -> tuple[BlobRef, ...]:
         """The blobs of the layers, each once: an image may have one layer twice."""

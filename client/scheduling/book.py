@@ -12,9 +12,9 @@ from client.scheduling import moves
 from client.scheduling.cells import CellRecord, Cells, Life
 from client.scheduling.leases import EARLY, OVER, Held, State, step
 from client.scheduling.moves import Command
-from client.scheduling.needs import Needs
+from client.scheduling.needs import Need, Needs
 from client.scheduling.pace import Tuning
-from workunits.ids import BlobRef, JobId, LeaseToken
+from workunits.ids import JobId, LeaseToken
 from workunits.manifest import SignedManifest
 from workunits.wire.work import MAX_HOLD
 
@@ -24,8 +24,8 @@ class JobRecord:
     """A job and how it fares here. ``blocked`` is the monotonic time until which it rests."""
 
     signed: SignedManifest
-    program: tuple[BlobRef, ...]
-    common: tuple[BlobRef, ...]
+    program: tuple[Need, ...]
+    common: tuple[Need, ...]
     early: set[LeaseToken] = field(default_factory=set)
     ready: deque[LeaseToken] = field(default_factory=deque)
     seconds: float | None = None
@@ -38,9 +38,9 @@ class JobRecord:
     def of(cls, signed: SignedManifest) -> "JobRecord":
         """A job that was just offered."""
         manifest = signed.manifest
-        program = tuple(dict.fromkeys(blob.ref for blob in manifest.program.files))
-        inputs = (blob.ref for blob in manifest.inputs)
-        return cls(signed, program, tuple(dict.fromkeys((*program, *inputs))))
+        image = (manifest.shared,) if manifest.shared else ()
+        program = tuple(dict.fromkeys((*image, *(blob.ref for blob in manifest.program.files))))
+        return cls(signed, program, tuple(dict.fromkeys((*program, *manifest.common))))
 
     @property
     def id(self) -> JobId:
@@ -56,10 +56,10 @@ class JobRecord:
         """Something of it ran to its end here."""
         self.strikes, self.refused = 0, ""
 
-    def needs(self, index: int) -> tuple[BlobRef, ...]:
-        """Every blob that unit ``index`` reads, each once."""
-        own = (blob.ref for blob in self.signed.manifest.parameters.inputs(index))
-        return tuple(dict.fromkeys((*self.common, *own)))
+    def needs(self, index: int) -> tuple[Need, ...]:
+        """Every blob that unit ``index`` reads, each once, and the image if the job shares it."""
+        own = self.signed.manifest.own(index)
+        return tuple(dict.fromkeys((*self.common, *own))) if own else self.common
 
 
 class Book:
@@ -170,5 +170,5 @@ class Book:
         lease = self.leases.get(token)
         return lease is not None and lease.pair is None
 
-    def _drop(self, refs: Iterable[BlobRef], token: LeaseToken | None = None) -> None:
+    def _drop(self, refs: Iterable[Need], token: LeaseToken | None = None) -> None:
         self.out.extend(moves.Drop(ref) for ref in self.needs.let_go(refs, token))

@@ -6,7 +6,8 @@ A slot runs one unit at a time, in a cell of the unit's job. It keeps a few idle
 from dataclasses import dataclass
 from enum import Enum
 
-from workunits.ids import BlobRef, JobId, LeaseToken
+from client.scheduling.needs import Need
+from workunits.ids import JobId, LeaseToken
 
 
 class Life(Enum):
@@ -26,7 +27,7 @@ class CellRecord:
     job: JobId
     slot: int
     memory: int
-    needs: tuple[BlobRef, ...]
+    needs: tuple[Need, ...]
     life: Life = Life.OPENING
     token: LeaseToken | None = None
     since: float = 0.0
@@ -76,7 +77,7 @@ class Cells:
         return cell
 
     def open(
-        self, slot: int, job: JobId, memory: int, needs: tuple[BlobRef, ...], token: LeaseToken
+        self, slot: int, job: JobId, memory: int, needs: tuple[Need, ...], token: LeaseToken
     ) -> CellRecord:
         """A new cell."""
         self._last += 1

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from client.scheduling import moves
 from client.scheduling.book import Book, JobRecord
 from client.scheduling.leases import Held, State
+from client.scheduling.needs import Need
 from workunits.ids import BlobRef
 from workunits.verification import Comparison
 from workunits.wire.compare import Compare, Pair, Shown
@@ -18,7 +19,7 @@ MAX_HELD = 256
 
 def take(
     book: Book, event: Compare, refused: str, now: float
-) -> Iterator[tuple[Held, tuple[BlobRef, ...]]]:
+) -> Iterator[tuple[Held, tuple[Need, ...]]]:
     """Hold what was asked for, and give what each comparison reads; or decline all or some.
 
     ``refused`` is why all are declined; empty if they are not.
@@ -67,8 +68,8 @@ def _flaw(job: JobRecord, pair: Pair) -> str:
     return ""
 
 
-def _reads(job: JobRecord, pair: Pair) -> tuple[BlobRef, ...]:
-    """Every blob that comparing ``pair`` reads, each once."""
+def _reads(job: JobRecord, pair: Pair) -> tuple[Need, ...]:
+    """Everything that comparing ``pair`` needs, each once."""
     return tuple(dict.fromkeys((*job.program, *_blobs(pair.a), *_blobs(pair.b))))
 
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 
-from workunits.ids import BlobRef, Digest, JobId, LeaseToken, UnitId
+from client.scheduling.needs import Need
+from workunits.ids import Digest, JobId, LeaseToken, UnitId
 from workunits.wire.compare import Pair
 
 
@@ -68,8 +69,8 @@ class Held:
     deadline: float
     state: State = State.WAITING
     pair: Pair | None = None
-    needs: tuple[BlobRef, ...] = ()
-    missing: set[BlobRef] = field(default_factory=set)
+    needs: tuple[Need, ...] = ()
+    missing: set[Need] = field(default_factory=set)
     cell: int | None = None
     started: float = 0.0
     digest: Digest | None = None

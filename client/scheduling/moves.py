@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from client.scheduling.leases import State
-from workunits.ids import BlobRef, Digest, JobId, LeaseToken, UnitId
+from client.scheduling.needs import Need
+from workunits.ids import Digest, JobId, LeaseToken, UnitId
 from workunits.manifest import SignedManifest
 from workunits.wire import work
 from workunits.wire.compare import Compare, Judgement, Opinion, Pair
@@ -48,16 +49,16 @@ class Offered:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A blob is here, and stays until ``Drop``."""
+    """A blob or an image is here, and stays until ``Drop``."""
 
-    ref: BlobRef
+    ref: Need
 
 
 @dataclass(frozen=True, slots=True)
 class FetchFailed:
-    """A blob cannot be had now."""
+    """A blob or an image cannot be had now."""
 
-    ref: BlobRef
+    ref: Need
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,16 +181,16 @@ Event: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """Get a blob and keep it here. Answered by ``Fetched`` or ``FetchFailed``."""
+    """Get a blob or an image and keep it here. Answered by ``Fetched`` or ``FetchFailed``."""
 
-    ref: BlobRef
+    ref: Need
 
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """Nobody needs this blob now; end a fetch that is under way (no answer)."""
+    """Nobody needs this blob or image now; end a fetch that is under way (no answer)."""
 
-    ref: BlobRef
+    ref: Need
 
 
 @dataclass(frozen=True, slots=True)

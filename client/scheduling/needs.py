@@ -1,10 +1,17 @@
-"""Which blobs are needed by whom: counted, fetched once, let go when nobody needs them. Pure."""
+"""Which blobs and images are needed by whom: counted, fetched once, let go when nobody needs them.
+
+Pure.
+"""
 
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from workunits.ids import BlobRef, LeaseToken
+from workunits.images import Image
+
+Need: TypeAlias = BlobRef | Image
 
 
 @dataclass(slots=True)
@@ -17,15 +24,15 @@ class _Need:
 
 
 class Needs:
-    """The blobs that leases and cells need. At most ``most`` fetches are under way at once."""
+    """What leases and cells need. At most ``most`` fetches are under way at once."""
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._needs: dict[BlobRef, _Need] = {}
-        self._queue: deque[BlobRef] = deque()
+        self._needs: dict[Need, _Need] = {}
+        self._queue: deque[Need] = deque()
         self._fetching = 0
 
-    def take(self, refs: Iterable[BlobRef], token: LeaseToken | None = None) -> set[BlobRef]:
+    def take(self, refs: Iterable[Need], token: LeaseToken | None = None) -> set[Need]:
         """Count one more holder of each; return those not here, for which ``token`` waits."""
         missing = set()
         for ref in refs:
@@ -40,7 +47,7 @@ class Needs:
                     need.waiting.add(token)
         return missing
 
-    def let_go(self, refs: Iterable[BlobRef], token: LeaseToken | None = None) -> list[BlobRef]:
+    def let_go(self, refs: Iterable[Need], token: LeaseToken | None = None) -> list[Need]:
         """Undo one ``take``; return what nobody needs any more and was fetched or asked for."""
         dropped = []
         for ref in refs:
@@ -57,7 +64,7 @@ class Needs:
                 dropped.append(ref)
         return dropped
 
-    def next_fetches(self, now: float) -> list[BlobRef]:
+    def next_fetches(self, now: float) -> list[Need]:
         """What to fetch at monotonic time ``now``."""
         found = []
         while self._queue and self._fetching < self._most:
@@ -69,7 +76,7 @@ class Needs:
                 found.append(ref)
         return found
 
-    def arrived(self, ref: BlobRef) -> tuple[float, set[LeaseToken]] | None:
+    def arrived(self, ref: Need) -> tuple[float, set[LeaseToken]] | None:
         """A blob is here: since when it was fetched, and who waited. ``None`` if nobody asked."""
         need = self._needs.get(ref)
         if need is None or need.asked is None or need.here:
@@ -79,7 +86,7 @@ class Needs:
         waiting, need.waiting = need.waiting, set()
         return need.asked, waiting
 
-    def failed(self, ref: BlobRef) -> set[LeaseToken]:
+    def failed(self, ref: Need) -> set[LeaseToken]:
         """A fetch failed: who waited for it. They must let go of it; who comes later asks again."""
         need = self._needs.get(ref)
         if need is None or need.asked is None or need.here:

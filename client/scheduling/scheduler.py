@@ -16,9 +16,11 @@ from client.scheduling.book import Book, JobRecord
 from client.scheduling.cells import CellRecord, Life
 from client.scheduling.leases import EARLY, Held, State
 from client.scheduling.moves import Command, Event
+from client.scheduling.needs import Need
 from client.scheduling.pace import Pace, Tuning, averaged
 from workunits.errors import LimitError
-from workunits.ids import BlobRef, JobId, LeaseToken
+from workunits.ids import JobId, LeaseToken
+from workunits.images import Image
 from workunits.manifest import SignedManifest
 from workunits.wire import work
 from workunits.wire.compare import Compare
@@ -258,9 +260,10 @@ class Scheduler:
         leases = self._book.known(sorted(self._book.needs.failed(event.ref)))
         # Others' results may be gone without the job being at fault.
         jobs = {lease.job: self._book.jobs[lease.job] for lease in leases if lease.pair is None}
-        self._book.give_back([lease.token for lease in leases], "blob")
+        reason = "image" if isinstance(event.ref, Image) else "blob"
+        self._book.give_back([lease.token for lease in leases], reason)
         for job in jobs.values():
-            self._strike(job, "blob", now)
+            self._strike(job, reason, now)
 
     def _on_opened(self, event: moves.Opened, now: float) -> None:
         cell = self._book.cells.get(event.cell)
@@ -365,7 +368,7 @@ class Scheduler:
             for lease in self._book.known([self._waiting.popleft()], State.WAITING):
                 self._prepare(lease, self._book.jobs[lease.job].needs(lease.index))
 
-    def _prepare(self, lease: Held, needs: tuple[BlobRef, ...]) -> None:
+    def _prepare(self, lease: Held, needs: tuple[Need, ...]) -> None:
         lease.needs = needs
         lease.missing = self._book.needs.take(needs, lease.token)
         if lease.missing:

@@ -12,6 +12,7 @@ from workunits.manifest import MAX_MANIFEST
 from workunits.results import commitment, seal
 from workunits.signing import Identity
 from workunits.wire.compare import Compared
+from workunits.wire.holds import Holds
 from workunits.wire.work import (
     MAX_BATCH,
     Commit,
@@ -33,6 +34,7 @@ Outgoing: TypeAlias = (
     | moves.SendJudgement
     | moves.SendRelease
     | moves.Finish
+    | Holds
 )
 
 
@@ -79,6 +81,8 @@ class Dispatch:
 
     async def _send(self, command: Outgoing) -> None:
         match command:
+            case Holds():
+                await self._session.send(command)
             case moves.SendWant(hold):
                 await self._session.send(Want(hold))
             case moves.SendCommits(job, units):

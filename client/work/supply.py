@@ -1,6 +1,7 @@
 """Where a volunteer gets its inputs and puts its outputs: the seam to the data plane."""
 
 import asyncio
+from collections import Counter
 from pathlib import Path
 from typing import Protocol
 
@@ -20,10 +21,27 @@ class Blobs(Protocol):
         """Take a file over, hold it and serve it to others. Raises ``SwarmError``."""
 
     def reshare(self, ref: BlobRef, why: str) -> bool:
-        """Hold and serve again what was shared before a restart; whether it is still here."""
+        """Hold and serve again what was shared before, a restart perhaps, and tell the tracker so
+        anew; whether it is still here."""
 
     def release(self, ref: BlobRef, why: str) -> None:
         """End a hold; an unknown one is no error. The blob is served until it is evicted."""
+
+    def held(self) -> tuple[BlobRef, ...]:
+        """Every blob that is here, the one used last at the end."""
+
+    @property
+    def quota(self) -> int:
+        """Bytes of disk for blobs, and for what is claimed beside them."""
+
+    def room(self) -> int:
+        """Bytes that more blobs can take, those that are on their way included."""
+
+    def claim(self, size: int) -> None:
+        """Set aside ``size`` bytes for what is kept elsewhere, in place of an earlier claim.
+
+        Raises ``SpaceError`` or ``LimitError`` when they do not fit.
+        """
 
 
 class SwarmBlobs:
@@ -33,15 +51,21 @@ class SwarmBlobs:
         """``swarm`` must have been entered."""
         self._store = store
         self._swarm = swarm
+        self._coming: Counter[BlobRef] = Counter()
 
     async def fetch(self, ref: BlobRef, why: str) -> Path:
         """See ``Blobs.fetch``."""
         self._store.hold(ref, why)
+        self._coming[ref] += 1
         try:
             return await self._swarm.fetch(ref)
         except SwarmError:
             self._store.release(ref, why)
             raise
+        finally:
+            self._coming[ref] -= 1
+            if not self._coming[ref]:
+                del self._coming[ref]
 
     async def share(self, path: Path, why: str) -> BlobRef:
         """See ``Blobs.share``."""
@@ -59,6 +83,24 @@ class SwarmBlobs:
     def release(self, ref: BlobRef, why: str) -> None:
         """See ``Blobs.release``."""
         self._store.release(ref, why)
+
+    def held(self) -> tuple[BlobRef, ...]:
+        """See ``Blobs.held``."""
+        return self._store.refs()
+
+    @property
+    def quota(self) -> int:
+        """See ``Blobs.quota``."""
+        return self._store.quota
+
+    def room(self) -> int:
+        """See ``Blobs.room``."""
+        begun = self._store.parts().keys() & self._coming.keys()
+        return self._store.room() + sum(ref.length for ref in begun)
+
+    def claim(self, size: int) -> None:
+        """See ``Blobs.claim``."""
+        self._store.claim(size)
 
     def _serve(self, ref: BlobRef, why: str) -> None:
         self._store.hold(ref, why)

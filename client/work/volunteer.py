@@ -17,6 +17,8 @@ from client.scheduling.scheduler import Scheduler
 from client.work import notices
 from client.work.clock import Clock
 from client.work.dispatch import Dispatch
+from client.work.holdings import PAUSE, Holdings
+from client.work.images import Images
 from client.work.notices import Notice
 from client.work.session import SKEW, Peer, Session
 from client.work.stash import Entry, Stash
@@ -39,6 +41,7 @@ TEND = 30.0
 
 MAX_IMAGES = 256
 _RESULTS = "results"
+_BROUGHT = "images.json"
 _UNITS = "units"
 
 
@@ -117,7 +120,12 @@ class Volunteer:
         self._dispatch = Dispatch(
             self._session, identity, self._read, self._lose, self._finished.set
         )
-        self._workshop = Workshop(self, sandbox, blobs, self._scratch, self._clock.monotonic)
+        self._images = Images(sandbox, blobs, state / _BROUGHT, self._stale_offer)
+        self._holdings = Holdings()
+        self._stale = asyncio.Event()
+        self._workshop = Workshop(
+            *(self, sandbox, blobs, self._images, self._scratch), self._clock.monotonic
+        )
         self._stash: Stash | None = None
         self._tracker: PeerKey | None = None
         self._offered: tuple[str, ...] | None = None
@@ -146,6 +154,8 @@ class Volunteer:
                         self._dispatch.run(),
                         self._tick_forever(),
                         self._tend_forever(),
+                        self._renew_forever(),
+                        self._report_forever(),
                         *([self._witness.run()] if self._witness else []),
                     )
                 ]
@@ -208,6 +218,8 @@ class Volunteer:
                     "Work goes on; set the clock (NTP) so that times in logs and pages agree.",
                 )
         self._online = True
+        self._holdings.forget()
+        self._report()  # before we want anything
         if self._witness is not None:
             self._witness.expect(tracker)
         self.notify(notices.Online(tracker))
@@ -293,9 +305,11 @@ class Volunteer:
                 self._dispatch.put(command)
 
     def _over(self, command: moves.Over) -> None:
-        self._forget(command.token)
         match command.state:
             case State.DONE:
+                for ref in self._shared.get(command.token, ()):
+                    # Only now it is a blob that the tracker knows.
+                    self._blobs.reshare(ref, why_output(command.token))
                 self._done += 1
                 self.notify(notices.Revealed(command.unit))
             case State.JUDGED:
@@ -304,6 +318,7 @@ class Volunteer:
                 self.notify(notices.GivenBack(command.unit, command.reason))
             case _:
                 self.notify(notices.TakenBack(command.unit, command.reason))
+        self._forget(command.token)
 
     def _forget(self, token: LeaseToken) -> None:
         assert self._stash is not None
@@ -354,15 +369,49 @@ class Volunteer:
 
     async def _tend_forever(self) -> None:
         """Have leftovers removed, and offer anew when images come or go."""
+        with suppress(SwarmError):  # whoever needs an image says so louder
+            await self._images.start()
         while True:
             with suppress(UnavailableError):  # whoever opens a cell says so louder
                 await self._sandbox.reap()
             await self._clock.sleep(TEND)
-            if self._offered is not None and await self._images() != self._offered:
-                await self._session.renew()
+            await self._offer_anew()
+
+    async def _renew_forever(self) -> None:
+        """Offer anew at once when we brought an image or let one go."""
+        while True:
+            await self._stale.wait()
+            self._stale.clear()
+            await self._offer_anew()
+
+    async def _offer_anew(self) -> None:
+        if self._offered is not None and await self._present() != self._offered:
+            await self._session.renew()
+
+    async def _report_forever(self) -> None:
+        """Tell the tracker what is held, when that changes."""
+        while True:
+            await self._clock.sleep(PAUSE)
+            if self._online:
+                self._report()
+
+    def _report(self) -> None:
+        try:
+            room = self._blobs.room() + self._images.spare
+        except LocalError as error:
+            self._warn(f"the disk cannot be used: {error.message}", error.hint)
+            room = 0
+        quota, now = self._blobs.quota, self._clock.monotonic()
+        holds = self._holdings.next(self._blobs.held(), room, quota, now)
+        if holds is not None:
+            self._dispatch.put(holds)
+
+    def _stale_offer(self) -> None:
+        """There are other images than were offered."""
+        self._stale.set()
 
     async def _offerings(self) -> Offerings:
-        self._offered = await self._images()
+        self._offered = await self._present()
         return Offerings(
             validator=self._validator,
             cores=self._capacity.cpus,
@@ -370,9 +419,10 @@ class Volunteer:
             images=self._offered,
             agent=self._agent,
             platform=platform.machine(),
+            disk_bytes=self._blobs.quota,
         )
 
-    async def _images(self) -> tuple[str, ...]:
+    async def _present(self) -> tuple[str, ...]:
         try:
             return tuple(sorted(await self._sandbox.images())[:MAX_IMAGES])
         except UnavailableError as error:

@@ -10,7 +10,9 @@ from typing import Protocol
 
 from client.scheduling import moves
 from client.scheduling.moves import Event
+from client.scheduling.needs import Need
 from client.work import comparison, notices
+from client.work.images import Images
 from client.work.notices import Notice
 from client.work.outcomes import describe, is_lost
 from client.work.stash import Entry
@@ -19,6 +21,7 @@ from sandbox.runner import Cell, Limits, Mount, Outcome, Program, Sandbox
 from sandbox.runner import Task as Job
 from workunits.errors import SwarmError
 from workunits.ids import BlobRef, Digest, JobId, LeaseToken
+from workunits.images import Image
 from workunits.manifest import Manifest, SignedManifest
 from workunits.parameters import NamedBlob
 from workunits.verification import Comparator
@@ -59,6 +62,7 @@ class Workshop:
         desk: Desk,
         sandbox: Sandbox,
         blobs: Blobs,
+        images: Images,
         scratch: Path,
         clock: Callable[[], float],
     ) -> None:
@@ -66,10 +70,12 @@ class Workshop:
         self._desk = desk
         self._sandbox = sandbox
         self._blobs = blobs
+        self._images = images
         self._scratch = scratch
         self._clock = clock
         self._paths: dict[BlobRef, Path] = {}
-        self._fetches: dict[BlobRef, Task[None]] = {}
+        self._fetches: dict[Need, Task[None]] = {}
+        self._kept: set[Image] = set()
         self._cells: dict[int, Cell] = {}
         self._runs: dict[int, Task[None]] = {}
         self._numbers = itertools.count()
@@ -92,17 +98,27 @@ class Workshop:
     # -- commands ---------------------------------------------------------------------------
 
     def fetch(self, command: moves.Fetch) -> None:
-        """Get a blob."""
-        self._desk.notify(notices.Fetching(command.ref))
-        self._fetches[command.ref] = self._group.create_task(self._fetch(command.ref))
+        """Get a blob or an image."""
+        need = command.ref
+        if isinstance(need, Image):
+            work = self._fetch_image(need)
+        else:
+            self._desk.notify(notices.Fetching(need))
+            work = self._fetch(need)
+        self._fetches[need] = self._group.create_task(work)
 
     def drop(self, command: moves.Drop) -> None:
-        """Let go of a blob, or stop fetching it."""
-        task = self._fetches.pop(command.ref, None)
+        """Let go of a blob or an image, or stop fetching it."""
+        need = command.ref
+        task = self._fetches.pop(need, None)
         if task is not None:
             task.cancel()
-        self._paths.pop(command.ref, None)
-        self._blobs.release(command.ref, INPUT)
+        if not isinstance(need, Image):
+            self._paths.pop(need, None)
+            self._blobs.release(need, INPUT)
+        elif need in self._kept:
+            self._kept.discard(need)
+            self._images.release(need)
 
     def open(self, command: moves.Open) -> None:
         """Open a cell."""
@@ -155,6 +171,18 @@ class Workshop:
             del self._fetches[ref]
             self._paths[ref] = path
             self._desk.tell(moves.Fetched(ref))
+
+    async def _fetch_image(self, image: Image) -> None:
+        try:
+            await self._images.fetch(image)
+        except SwarmError as error:
+            del self._fetches[image]
+            self._warn(f"image {image.name} cannot be had: {error.message}", error)
+            self._desk.tell(moves.FetchFailed(image))
+        else:
+            del self._fetches[image]
+            self._kept.add(image)
+            self._desk.tell(moves.Fetched(image))
 
     async def _open(self, cell: int, program: Program) -> None:
         try:

@@ -8,10 +8,12 @@ from random import Random
 from client.scheduling import moves
 from client.scheduling.leases import OVER, State
 from client.scheduling.moves import Command, Event
+from client.scheduling.needs import Need
 from client.scheduling.pace import Tuning
 from client.scheduling.scheduler import Scheduler
 from tests.client.work.tracker import JUDGE, job_of, ref_of, shown
-from workunits.ids import BlobRef, Digest, JobId, LeaseToken, UnitId
+from workunits.ids import Digest, JobId, LeaseToken, UnitId
+from workunits.images import Image, Layer, chain_id
 from workunits.manifest import SignedManifest
 from workunits.parameters import NamedBlob
 from workunits.results import Ending, Result
@@ -26,6 +28,10 @@ FED = job_of(100, files=(PROGRAM,), inputs=(DATA,), name="fed")
 BIG = job_of(100, inputs=(DATA, OTHER), memory=600 << 20, name="big")
 JUDGED = job_of(100, files=(PROGRAM,), comparator=JUDGE, name="judged")
 HUGE = job_of(100, memory=8 << 30, name="huge")
+LAYERS = tuple(Layer(bytes([at]) * 32, ref_of(at)) for at in (7, 8))
+IMAGE = Image(chain_id([layer.diff for layer in LAYERS]), LAYERS)
+SHARED = job_of(100, files=(PROGRAM,), name="shared", image=IMAGE.name, layers=LAYERS)
+"""A job whose image can be fetched."""
 
 
 INLINE = shown({"out": b"inline"})
@@ -51,8 +57,8 @@ class World:
     connected: bool = False
     restarted: bool = False
     outgoing: deque[Command] = field(default_factory=deque)
-    fetching: set[BlobRef] = field(default_factory=set)
-    here: set[BlobRef] = field(default_factory=set)
+    fetching: set[Need] = field(default_factory=set)
+    here: set[Need] = field(default_factory=set)
     opening: dict[int, moves.Open] = field(default_factory=dict)
     cells: dict[int, moves.Open] = field(default_factory=dict)
     closing: set[int] = field(default_factory=set)
@@ -168,13 +174,13 @@ class World:
 
     # -- the shell --------------------------------------------------------------------------
 
-    def fetched(self, ref: BlobRef) -> None:
+    def fetched(self, ref: Need) -> None:
         """A fetch is through."""
         self.fetching.remove(ref)
         self.here.add(ref)
         self.tell(moves.Fetched(ref))
 
-    def fetch_failed(self, ref: BlobRef) -> None:
+    def fetch_failed(self, ref: Need) -> None:
         """A fetch came to nothing."""
         self.fetching.remove(ref)
         self.tell(moves.FetchFailed(ref))
@@ -259,7 +265,7 @@ class World:
     def progress(self) -> bool:
         """Let the next thing succeed; whether there was any."""
         if self.fetching:
-            self.fetched(min(self.fetching))
+            self.fetched(min(self.fetching, key=str))
         elif self.closing:
             self.closed(min(self.closing))
         elif self.opening:

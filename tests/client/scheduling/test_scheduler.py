@@ -11,9 +11,11 @@ from tests.client.scheduling.machine import (
     DATA,
     FED,
     HUGE,
+    IMAGE,
     OTHER,
     PLAIN,
     PROGRAM,
+    SHARED,
     World,
     digest_of,
 )
@@ -491,4 +493,34 @@ def test_the_digest_of_the_world_is_the_one_that_is_committed() -> None:
     world.stored(world.ran(1))
     assert commits_in(world) == [
         moves.SendCommits(PLAIN.id, (moves.Ready(token, 3, digest_of(token)),))
+    ]
+
+
+def test_a_shared_image_is_fetched_before_a_cell_is_opened_and_kept_while_it_is_there() -> None:
+    world = world_of(SHARED)
+    world.lease(SHARED.id, [0, 1])
+    assert world.fetching == {IMAGE, PROGRAM.ref}
+    world.fetched(PROGRAM.ref)
+    assert not world.opening
+    world.fetched(IMAGE)
+    assert len(world.opening) == 2
+    world.run_through()
+    assert world.here == {IMAGE, PROGRAM.ref}
+    world.later(TUNING.idle + 1)
+    world.tell(moves.Tick())
+    world.run_through()
+    assert world.here == set()
+
+
+def test_a_job_whose_image_cannot_be_had_is_left_alone() -> None:
+    world = world_of(SHARED, PLAIN)
+    tokens = world.lease(SHARED.id, [0, 1, 2])
+    world.fetch_failed(IMAGE)
+    assert [each for each in world.outgoing if isinstance(each, moves.SendRelease)] == [
+        moves.SendRelease(tuple(tokens), "image")
+    ]
+    world.outgoing.clear()
+    world.lease(SHARED.id, [3])
+    assert [each.reason for each in world.outgoing if isinstance(each, moves.SendRelease)] == [
+        "image"
     ]

@@ -6,11 +6,23 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from client.scheduling import moves
 from client.scheduling.pace import Tuning
-from tests.client.scheduling.machine import BIG, FED, HUGE, INLINE, JUDGED, PLAIN, World, far
+from tests.client.scheduling.machine import (
+    BIG,
+    FED,
+    HUGE,
+    INLINE,
+    JUDGED,
+    PLAIN,
+    SHARED,
+    World,
+    far,
+)
 from workunits.manifest import SignedManifest
 from workunits.wire.compare import Shown
 
 RESULTS = st.sampled_from([INLINE, far(4), far(5)])
+
+JOBS = [PLAIN, FED, BIG, HUGE, JUDGED, SHARED]
 
 
 class AnyOrder(RuleBasedStateMachine):
@@ -28,7 +40,7 @@ class AnyOrder(RuleBasedStateMachine):
             idle=5.0,
             linger=3.0,
         )
-        self.world = World(tuning, [PLAIN, FED, BIG, HUGE, JUDGED])
+        self.world = World(tuning, JOBS)
         self.draining = False
 
     @precondition(lambda self: not self.world.connected)
@@ -38,7 +50,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @precondition(lambda self: self.world.connected)
     @rule(
-        job=st.sampled_from([PLAIN, FED, BIG, HUGE, JUDGED]),
+        job=st.sampled_from(JOBS),
         indices=st.lists(st.integers(0, 99), min_size=1, max_size=4),
         seconds=st.sampled_from([20, 600]),
     )
@@ -101,7 +113,7 @@ class AnyOrder(RuleBasedStateMachine):
     @precondition(lambda self: self.world.fetching)
     @rule(data=st.data(), works=st.sampled_from([True, True, True, False]))
     def fetch(self, data: st.DataObject, works: bool) -> None:
-        ref = data.draw(st.sampled_from(sorted(self.world.fetching)))
+        ref = data.draw(st.sampled_from(sorted(self.world.fetching, key=str)))
         (self.world.fetched if works else self.world.fetch_failed)(ref)
 
     @precondition(lambda self: self.world.opening)

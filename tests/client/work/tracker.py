@@ -10,6 +10,7 @@ from random import Random
 from aiohttp import WSMsgType, web
 
 from workunits.ids import BlobRef, JobId, LeaseToken, PeerKey
+from workunits.images import Layer
 from workunits.manifest import Limits, Manifest, Program, SignedManifest
 from workunits.metainfo import hash_stream
 from workunits.parameters import NamedBlob, Range, Sweep
@@ -18,6 +19,7 @@ from workunits.signing import Identity
 from workunits.verification import Comparator, Comparison, Policy
 from workunits.wire.compare import Compare, Compared, Judgement, Pair, Shown
 from workunits.wire.handshake import Challenge, Hello
+from workunits.wire.holds import Holds
 from workunits.wire.work import (
     Commits,
     Committed,
@@ -54,12 +56,13 @@ def job_of(
     comparator: Comparator | None = None,
     name: str = "squares",
     image: str = IMAGE,
+    layers: tuple[Layer, ...] = (),
 ) -> SignedManifest:
     """A signed job of ``units`` units."""
     manifest = Manifest(
         submitter=SUBMITTER.key,
         name=name,
-        program=Program(image, ("square", "{n}"), files),
+        program=Program(image, ("square", "{n}"), files, "", layers),
         parameters=Sweep((Range("n", 0, 1, units),)),
         inputs=inputs,
         outputs=outputs,
@@ -125,6 +128,7 @@ class TrackerDouble:
     released: list[tuple[LeaseToken, str]] = field(default_factory=list)
     judged: list[Judgement] = field(default_factory=list)
     wants: list[int] = field(default_factory=list)
+    holds: list[Holds] = field(default_factory=list)
     commits_seen: list[LeaseToken] = field(default_factory=list)
     connections: list[Connection] = field(default_factory=list)
     hellos: int = 0
@@ -221,6 +225,7 @@ class TrackerDouble:
         self.connections.append(connection)
         self.hellos += 1
         self.hold = 0
+        self.holds.clear()
         await connection.send(
             Welcome(self.time(), tuple(self.held), tuple(self.committed.keys() - self.revealed))
         )
@@ -240,7 +245,11 @@ class TrackerDouble:
     async def _take(self, connection: Connection, frame: bytes) -> None:
         message = parse_from_peer(frame)
         match message:
+            case Holds():
+                assert self.hellos  # and said before anything is wanted
+                self.holds.append(message)
             case Want(hold):
+                assert self.holds
                 self.wants.append(hold)
                 self.hold = hold
             case Commits():

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 
+from client.disk import SpaceError
 from client.scheduling.pace import Tuning
 from client.work.clock import Clock
 from client.work.notices import Notice
@@ -34,6 +35,7 @@ class MemoryBlobs:
     broken: bool = False
     paths: dict[BlobRef, Path] = field(default_factory=dict)
     holds: set[tuple[BlobRef, str]] = field(default_factory=set)
+    claimed: int = 0
 
     def add(self, data: bytes) -> BlobRef:
         ref = hash_stream(BytesIO(data), len(data)).info.ref
@@ -59,6 +61,21 @@ class MemoryBlobs:
 
     def release(self, ref: BlobRef, why: str) -> None:
         self.holds.discard((ref, why))
+
+    def held(self) -> tuple[BlobRef, ...]:
+        return tuple(self.paths)
+
+    @property
+    def quota(self) -> int:
+        return 1 << 30
+
+    def room(self) -> int:
+        return self.quota - self.claimed - sum(ref.length for ref, _ in self.holds)
+
+    def claim(self, size: int) -> None:
+        if size > self.quota:
+            raise SpaceError(f"no room for {size} bytes")
+        self.claimed = size
 
 
 @dataclass
