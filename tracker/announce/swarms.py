@@ -297,13 +297,16 @@ class Swarms:
         # Not every client that says completed also says how much is left.
         seeding = left == 0 or event is Event.COMPLETED
         paused = event is Event.PAUSED and not seeding
+        uploading = seeding or paused
         if row == NO_ROW or swarm is None:
+            # aria2 says that nothing is left when it comes with a magnet link and has nothing.
+            uploading = uploading and (kind is Kind.SOCKET or event is not Event.STARTED)
             self.pace.take(network, now)
             swarm = self._room(swarm, info_hash, kind, key, network)
             if swarm is None:
                 self.tally.turned_away += 1
                 swarm = roster.swarms.get(info_hash)
-                return _Arrival(swarm, NO_ROW, seeding or paused, numwant, False)
+                return _Arrival(swarm, NO_ROW, uploading, numwant, False)
             swarm.completed += event is Event.COMPLETED
             row = roster.add(swarm, kind, key, network, seeding=seeding, paused=paused)
         else:
@@ -311,7 +314,7 @@ class Swarms:
             swarm.completed += event is Event.COMPLETED and not roster.pool_of(row).seeding(row)
             roster.refresh(row, seeding=seeding, paused=paused)
         roster.saw(row, kind, peer_id, token, now)
-        return _Arrival(swarm, row, seeding or paused, numwant, True)
+        return _Arrival(swarm, row, uploading, numwant, True)
 
     def _calm(
         self, kind: Kind, row: int, event: Event, numwant: int, network: int, now: float

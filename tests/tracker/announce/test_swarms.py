@@ -78,6 +78,15 @@ def test_a_seeder_gets_leechers_only_and_a_leecher_gets_both() -> None:
     assert named(announce(state, "y").peers) == {"a", "b", "c", "x"}
 
 
+def test_who_starts_with_nothing_left_gets_seeders_once_for_aria2_says_so_of_magnet_links() -> None:
+    state = swarms()
+    announce(state, "a", left=0)
+    assert named(announce(state, "b", left=0, event=Event.STARTED).peers) == {"a"}
+    assert announce(state, "b", left=0, event=Event.STARTED).peers == []
+    joined = announce(state, "s", carrier=Carrier.SOCKET, left=0, event=Event.STARTED)
+    assert joined.peers == []
+
+
 @pytest.mark.parametrize("numwant", [0, 1, 5, 30])
 def test_no_more_peers_are_drawn_than_wanted(numwant: int) -> None:
     state = swarms()
