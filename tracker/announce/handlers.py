@@ -18,8 +18,9 @@ from aiohttp import web
 from tracker.announce import http
 from tracker.announce.admission import Admission, Mode
 from tracker.announce.frames import Close
+from tracker.announce.networks import network_of
 from tracker.announce.requests import RequestParser, accept
-from tracker.announce.signalling import Relay, Send
+from tracker.announce.signalling import INTERVAL, Relay, Send
 from tracker.announce.sockets import Socket
 from tracker.announce.swarms import Limits, Swarms
 from workunits.errors import LimitError, MalformedError, RemoteError
@@ -172,12 +173,13 @@ class AnnounceService:
         came from ``source``, an IP address in text. Refusals are replies too."""
         query = target.partition("?")[2]
         try:
-            self.admission.admit(target)
+            admitted = self.admission.admit(target)
             if target.startswith("/scrape"):
                 self.tally.http_scrapes += 1
                 return http.answer_scrape(self.swarms, query)
             self.tally.http_announces += 1
-            return http.answer_announce(self.swarms, query, source, self.clock())
+            warning = self.admission.warning(admitted, http.INTERVAL)
+            return http.answer_announce(self.swarms, query, source, self.clock(), warning)
         except RemoteError as error:
             self.tally.refused += 1
             return http.failure(error)
@@ -193,7 +195,8 @@ class AnnounceService:
         admitted = self.admission.admit(target)
         if len(self._sockets) >= MAX_SOCKETS:
             raise LimitError("too many WebSockets", hint="try again later")
-        socket = Socket(self, source, admitted, lost=lost)
+        network = network_of(http.pack_address(source, 0))
+        socket = Socket(self, network, admitted, lost=lost)
         self._sockets.add(socket)
         self.watch(socket)
         self.tally.sockets_opened += 1
@@ -212,7 +215,9 @@ class AnnounceService:
                 return
             self._deliver(Send(socket, wire.Failure.answering(raw, error)))
             return
-        for send in self._relay.receive(socket, message, self.clock()):
+        warning = self.admission.warning(socket.admitted, INTERVAL)
+        sends = self._relay.receive(socket, message, self.clock(), socket.network, warning)
+        for send in sends:
             self._deliver(send)
 
     def gone(self, socket: Socket) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Generic, TypeAlias, TypeVar
 
+from tracker.announce.networks import NOWHERE
 from tracker.announce.swarms import Carrier, Swarms
 from workunits.errors import RemoteError
 from workunits.wire.signalling import (
@@ -32,6 +33,7 @@ SCRAPE_INTERVAL = 5 * 60
 OFFER_TTL = 120.0
 MAX_MEMBERSHIPS = 512
 MAX_OUTSTANDING = 256
+FULL = "the tracker is full and will not hand you to others"
 
 Connection = TypeVar("Connection", bound=Hashable)
 _Ticket: TypeAlias = tuple[bytes, bytes, bytes, Hashable, bytes]
@@ -74,15 +76,22 @@ class Relay(Generic[Connection]):
         return len(self._outstanding)
 
     def receive(
-        self, connection: Connection, message: FromClient, now: float
+        self,
+        connection: Connection,
+        message: FromClient,
+        now: float,
+        network: int = NOWHERE,
+        warning: str = "",
     ) -> list[Send[Connection]]:
         """Take one message of ``connection`` and say what to send to whom.
 
-        Never raises for what a peer did: refusals are messages too.
+        ``network`` is where the connection comes from (see ``networks``), ``warning`` what to tell
+        it with the reply to an announce. Never raises for what a peer did: refusals are messages
+        too.
         """
         match message:
             case Announce():
-                return self._announce(connection, message, now)
+                return self._announce(connection, message, now, network, warning)
             case Answer():
                 return self._answer(connection, message, now)
             case Scrape():
@@ -110,7 +119,7 @@ class Relay(Generic[Connection]):
         return len(stale)
 
     def _announce(
-        self, connection: Connection, message: Announce, now: float
+        self, connection: Connection, message: Announce, now: float, network: int, warning: str
     ) -> list[Send[Connection]]:
         wanted = len(message.offers)
         if message.numwant is not None:
@@ -125,6 +134,8 @@ class Relay(Generic[Connection]):
                 event=message.event,
                 numwant=wanted,
                 now=now,
+                network=network,
+                token=message.token,
             )
         except RemoteError as error:
             return [Send(connection, Failure.of(error, "announce", message.info_hash))]
@@ -140,6 +151,7 @@ class Relay(Generic[Connection]):
                     INTERVAL,
                     announced.counts.complete,
                     announced.counts.incomplete,
+                    warning=warning if announced.stored else FULL,
                 ),
             )
         ]

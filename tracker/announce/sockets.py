@@ -39,24 +39,24 @@ class Receiver(Protocol):
 class Socket(asyncio.Protocol):
     """An open WebSocket. Compared by identity.
 
-    ``source`` is the address that it comes from, ``admitted`` who is behind it; ``lost`` is
-    called, if given, with what ``connection_lost`` is called with.
+    ``network`` is where it comes from (see ``networks``), ``admitted`` who is behind it; ``lost``
+    is called, if given, with what ``connection_lost`` is called with.
     """
 
     __slots__ = (
         *("_broken", "_closing", "_heard", "_lost", "_reader", "_receiver", "_transport"),
-        *("admitted", "source"),
+        *("admitted", "network"),
     )
 
     def __init__(
         self,
         receiver: Receiver,
-        source: str,
+        network: int,
         admitted: Pass,
         *,
         lost: Callable[[Exception | None], None] | None = None,
     ) -> None:
-        self.source = source
+        self.network = network
         self.admitted = admitted
         self._receiver = receiver
         self._lost = lost

@@ -20,6 +20,7 @@ MAX_SCRAPE = 255
 MAX_SDP = 16 * 1024
 MAX_REASON = 512
 MAX_COUNTER = 2**63 - 1
+MAX_TOKEN = 64
 
 _HINT = "send the JSON that WebTorrent trackers expect; docs/protocol.md lists the fields"
 
@@ -75,6 +76,9 @@ class Announce(Message):
     uploaded: int = 0
     downloaded: int = 0
     offers: tuple[Offer, ...] = ()
+    token: bytes = b""
+    """``key`` on the wire (libtorrent): a secret of the client, which shows who it is on another
+    socket."""
 
     @property
     def seeding(self) -> bool:
@@ -94,6 +98,8 @@ class Announce(Message):
             message["numwant"] = self.numwant
         if self.event:
             message["event"] = self.event.value
+        if self.token:
+            message["key"] = self.token.decode()
         if self.offers:
             message["offers"] = [
                 {
@@ -305,6 +311,7 @@ def parse_from_client(raw: str | bytes) -> FromClient:
         uploaded=_counter(message, "uploaded") or 0,
         downloaded=_counter(message, "downloaded") or 0,
         offers=_offers(message.get("offers")),
+        token=_token(message.get("key")),
     )
 
 
@@ -430,6 +437,16 @@ def _numwant(value: object) -> int | None:
     if value is None or value == -1:
         return None
     return _counter({"numwant": value}, "numwant")
+
+
+def _token(value: object) -> bytes:
+    if value is None:
+        return b""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str) or len(value) > MAX_TOKEN:
+        raise _wrong("key", f"a string of at most {MAX_TOKEN} characters")
+    return value.encode()
 
 
 def _event(value: object) -> Event:

@@ -185,7 +185,14 @@ def test_libtorrents_extra_keys_and_empty_offers_are_accepted() -> None:
     message = parse_from_client(
         announce(key="9F1A", corrupt=0, offers=[], numwant=10, left=16384, event="started")
     )
-    assert message == Announce(HASH, PEER, 16384, Event.STARTED, 10)
+    assert message == Announce(HASH, PEER, 16384, Event.STARTED, 10, token=b"9F1A")
+    assert parse_from_client(announce(key=9)) == Announce(HASH, PEER, token=b"9")
+
+
+@pytest.mark.parametrize("key", [True, 1.5, [], "x" * 65])
+def test_a_key_is_a_short_string(key: object) -> None:
+    with pytest.raises(MalformedError):
+        parse_from_client(announce(key=key))
 
 
 def test_a_numwant_of_minus_one_means_the_default() -> None:
