@@ -155,6 +155,12 @@ class Turn:
         self.failures = min(self.failures + 1, 10)
         self.next = self.least = now + wait * self.rng.uniform(0.75, 1.25)
 
+    def again(self) -> None:
+        """What the tracker refused before it may want now: ask at once."""
+        if self.failures:
+            self.failures = 0
+            self.next = self.least = float("-inf")
+
 
 class Announcer:
     """Asks trackers over HTTP."""

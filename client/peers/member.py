@@ -94,6 +94,12 @@ class Member:
         info = self.torrent.info
         return info is not None and info.private
 
+    def again(self) -> None:
+        """Announce at once where a tracker refused it."""
+        self.schedule.again()
+        for turn in self.turns.values():
+            turn.again()
+
     def met(self, name: bytes) -> bool:
         """Whether a connection runs to a peer that calls itself ``name``."""
         return any(link.name == name for link in self.links)

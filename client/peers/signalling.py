@@ -146,6 +146,12 @@ class Schedule:
         self._refusals = min(self._refusals + 1, 10)
         self._started = False
 
+    def again(self) -> None:
+        """What the tracker refused before it may want now: ask at once."""
+        if self._refusals:
+            self._refusals = 0
+            self._next = float("-inf")
+
     def _wanted(self, have: int) -> int:
         others = self._incomplete if self._seeding else self._complete + self._incomplete - 1
         if have and self._addressed is not None:

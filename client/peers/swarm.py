@@ -223,14 +223,17 @@ class BlobSwarm:
                 self._leave(member)
 
     def seed(self, ref: BlobRef) -> None:
-        """Serve ``ref``, and keep it from eviction, until ``unseed``.
+        """Serve ``ref``, and keep it from eviction, until ``unseed``; said again, announce it at
+        once where a tracker refused it.
 
         Raises ``UnavailableError`` when it is not in the store.
         """
         if self._store.path_of(ref) is None:
             raise UnavailableError(f"blob {ref} is not in the store", hint="Add or fetch it first.")
         self._store.hold(ref, SEED_REASON)
-        self._join_blob(ref)
+        member = self._join_blob(ref)
+        member.again()
+        self._announce_due(member)
 
     @property
     def limits(self) -> Rates:

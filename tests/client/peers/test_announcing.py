@@ -230,3 +230,13 @@ async def test_a_redirect_is_not_followed() -> None:
 async def test_an_endless_reply_is_cut_off() -> None:
     with pytest.raises(LimitError):
         await ask(200, bytes(2 * MAX_REPLY))
+
+
+def test_what_was_refused_is_asked_for_at_once_when_it_may_be_wanted_now() -> None:
+    turn = Turn(Random(0))
+    turn.failed(0.0)
+    assert turn.due(1.0, seeding=True, hungry=False) is None
+    turn.again()
+    assert turn.due(1.0, seeding=True, hungry=False) is Event.STARTED
+    turn.again()
+    assert turn.due(1.0, seeding=True, hungry=False) is None

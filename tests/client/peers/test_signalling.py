@@ -203,3 +203,16 @@ async def test_nonsense_from_a_tracker_is_ignored_and_refusals_are_told(
         assert at.messages == [Failure("no", "announce", HASH)]
         task.cancel()
     await runner.cleanup()
+
+
+def test_what_was_refused_is_announced_at_once_when_it_may_be_wanted_now() -> None:
+    schedule, now = Schedule(Random(0)), 100.0
+    for _ in range(6):
+        schedule.refused(now)
+    assert schedule.due(now, seeding=True, peers=0, pending=0) is None
+    schedule.again()
+    plan = schedule.due(now, seeding=True, peers=0, pending=0)
+    assert plan is not None
+    assert plan.event is Event.STARTED
+    schedule.again()
+    assert schedule.due(now, seeding=True, peers=0, pending=0) is None
