@@ -13,11 +13,13 @@ import click
 
 from client import terminal
 from client.commands.invocation import Invocation, command, option
+from client.commands.network import network_options
 from client.jobs.quantities import format_size, parse_size, plural
 from workunits.errors import UnavailableError
 from workunits.ids import short
 
 if TYPE_CHECKING:
+    from client.peers.network import Network
     from client.peers.stats import SwarmStats
     from client.peers.swarm import BlobSwarm
     from client.work.notices import Notice
@@ -53,6 +55,8 @@ class Offer:
     memory_bytes: int
     disk_bytes: int
     validator: bool
+    network: "Network | None" = None
+    """How peers may be reached; ``None`` for the defaults."""
 
 
 @command(
@@ -68,6 +72,7 @@ class Offer:
 @option("--disk", type=Size(), default="10GiB", help="Disk for blobs that are kept and served.")
 @option("--validate", is_flag=True, help="Recompute what others computed, to check it.")
 @option("--install", is_flag=True, help="As root on Debian: install a Docker engine if need be.")
+@network_options
 def volunteer(
     call: Invocation,
     cpus: int | None,
@@ -75,6 +80,7 @@ def volunteer(
     disk: int,
     validate: bool,
     install: bool,
+    network: "Network",
 ) -> None:
     """Compute units of other people's jobs in a sandbox, and earn credits.
 
@@ -86,7 +92,7 @@ def volunteer(
     from sandbox.image import runtime
     from sandbox.profile import Share
 
-    offer = Offer(cpus or usable_cpus(), memory or usable_memory() // 2, disk, validate)
+    offer = Offer(cpus or usable_cpus(), memory or usable_memory() // 2, disk, validate, network)
     with engine(call.config.engine, call.note, install=install) as found:
         try:
             runtime(found.url, call.config.images, call.note)
@@ -134,7 +140,7 @@ async def _volunteer(
 
     from client import keys
     from client.blobs import BlobStore
-    from client.peers.swarm import BlobSwarm
+    from client.peers.swarm import EVERYWHERE, BlobSwarm
     from client.tracker_api import check_url
     from client.work.clock import Clock
     from client.work.supply import SwarmBlobs
@@ -150,7 +156,10 @@ async def _volunteer(
         else None
     )
     with BlobStore(config.blobs, quota=offer.disk_bytes) as store:
-        async with BlobSwarm(store, url, gossip=witness) as swarm:
+        network = offer.network or EVERYWHERE
+        async with BlobSwarm(
+            store, url, network=network, identity=identity, gossip=witness
+        ) as swarm:
             worker = Volunteer(
                 url,
                 identity,
