@@ -2,15 +2,21 @@
 
 import os
 from collections.abc import Callable, Iterable
-from hashlib import blake2b
+from hashlib import blake2b, sha256
 from hmac import compare_digest
 
 from tracker.announce.admission import passkey_of
 from tracker.rows import MemberRow
 from workunits.ids import PeerKey
+from workunits.signing import Domain, Identity
 
 _UNSAID = -1
 """``MemberRow.admitted`` of a key of which the operator said nothing but a passkey."""
+
+
+def passkey_secret(operator: Identity) -> bytes:
+    """The secret of a tracker's passkeys, 32 bytes: it follows from the operator's key."""
+    return sha256(operator.sign(Domain.ANNOUNCE, b"passkeys")).digest()
 
 
 class Directory:

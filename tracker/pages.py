@@ -1,12 +1,16 @@
-"""The tracker's one page: what goes on, for people with a browser. Works without scripts."""
+"""The tracker's pages: what goes on, for people with a browser. They work without scripts."""
 
+from collections.abc import Callable
 from html import escape
 from importlib.resources import files
 
 from aiohttp import web
 
+from tracker.announce.handlers import AnnounceService
 from tracker.api import views
+from tracker.registry import Registry
 from tracker.sessions import Sessions
+from tracker.stats import WORDS, statistics
 from workunits.ids import short
 
 HEADERS = {
@@ -15,25 +19,42 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
 }
 MAX_ROWS = 50
+_FOR = {"open": "everybody", "listed": "listed torrents", "members": "members"}
 
 
 class Pages:
-    """HTML for one tracker."""
+    """HTML for one tracker. ``uptime`` is seconds."""
 
-    def __init__(self, sessions: Sessions) -> None:
+    def __init__(
+        self,
+        sessions: Sessions,
+        announce: AnnounceService,
+        registry: Registry,
+        uptime: Callable[[], float],
+    ) -> None:
         self._sessions = sessions
-        self._frame = files("tracker").joinpath("page.html").read_text()
+        self._announce = announce
+        self._registry = registry
+        self._uptime = uptime
+        folder = files("tracker")
+        self._frame, self._index, self._stats = (
+            folder.joinpath(f"{name}.html").read_text() for name in ("frame", "page", "stats")
+        )
 
     def routes(self) -> list[web.RouteDef]:
-        """The page's address."""
-        return [web.get("/", self.index)]
+        """The pages' addresses."""
+        return [
+            web.get("/", self.index),
+            web.get("/stats", self.stats),
+            web.get("/stats.json", self.numbers),
+        ]
 
     async def index(self, _: web.Request) -> web.Response:
         """Jobs, peers and the books at this moment."""
         desk, wall = self._sessions.desk, self._sessions.wall()
         jobs = [views.live_job(job) for job in list(desk.jobs.values())[:MAX_ROWS]]
         peers = sorted(desk.peers.values(), key=lambda each: -each.right)[:MAX_ROWS]
-        text = self._frame.format(
+        text = self._index.format(
             jobs="".join(map(_job, jobs)) or _empty(5, "No job is active."),
             peers="".join(_peer(views.peer(each, desk.book.operator, wall)) for each in peers)
             or _empty(6, "No peer has come yet."),
@@ -43,6 +64,37 @@ class Pages:
             total=desk.book.total(),
             head=short(desk.book.head),
         )
+        return self._page("Open-Swarm tracker", text)
+
+    async def stats(self, _: web.Request) -> web.Response:
+        """Peers, announces and limits of the announce service."""
+        numbers = self._numbers()
+        peers = numbers["peers"]
+        text = self._stats.format(
+            peers=f"{peers['all']:,}",
+            seeders=f"{peers['seeders']:,}",
+            leechers=f"{peers['leechers']:,}",
+            swarms=f"{numbers['swarms']:,}",
+            mode=_FOR[numbers["mode"]],
+            uptime=_span(numbers["uptime"]),
+            tables="".join(
+                _table(WORDS[name], group)
+                for name, group in numbers.items()
+                if isinstance(group, dict)
+            )
+            + _table("Errors", {"errors": numbers["errors"]}),
+        )
+        return self._page("Open-Swarm announce service", text)
+
+    async def numbers(self, _: web.Request) -> web.Response:
+        """The same for scripts."""
+        return web.json_response(self._numbers(), headers={"Cache-Control": "no-store"})
+
+    def _numbers(self) -> views.Json:
+        return statistics(self._announce, self._registry, self._uptime())
+
+    def _page(self, title: str, body: str) -> web.Response:
+        text = self._frame.format(title=title, body=body)
         return web.Response(text=text, content_type="text/html", headers=HEADERS)
 
 
@@ -70,6 +122,21 @@ def _peer(peer: views.Json) -> str:
     key = f"<code>{peer['key'][:12]}</code>"
     numbers = (f"{peer[name]:,}" for name in ("verified", "right", "wrong"))
     return _row((key, peer["role"], state, *numbers))
+
+
+def _table(title: str, group: views.Json) -> str:
+    rows = "".join(
+        _row((WORDS[name], f"{value:,}")) for name, value in group.items() if name in WORDS
+    )
+    return f"<h2>{title}</h2>\n<table class='numbers'>\n{rows}</table>\n"
+
+
+def _span(seconds: int) -> str:
+    days, rest = divmod(seconds, 24 * 3600)
+    hours, rest = divmod(rest, 3600)
+    if days:
+        return f"{days} d {hours} h"
+    return f"{hours} h {rest // 60} min" if hours else f"{rest // 60} min"
 
 
 def _row(cells: tuple[str, ...]) -> str:

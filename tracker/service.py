@@ -2,10 +2,11 @@
 
 import asyncio
 import fcntl
+import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
@@ -14,24 +15,49 @@ from pathlib import Path
 from aiohttp import web
 
 from tracker.address import ADDRESS_FILE, Address, operator_identity
+from tracker.announce.admission import Admission, Mode
 from tracker.announce.front import AnnounceSite
 from tracker.announce.handlers import AnnounceService
+from tracker.announce.udp import bind_udp, serve_udp
+from tracker.announce.udp import serve_udp
 from tracker.api.errors import errors
 from tracker.api.handlers import Api
 from tracker.api.log import Log
+from tracker.api.torrents import Torrents
 from tracker.blobs import WebSeed
+from tracker.members import Directory, passkey_secret
 from tracker.pages import Pages
+from tracker.reach import Reach
+from tracker.registry import Registry
 from tracker.sessions import Sessions
 from tracker.store.reader import Reader
 from tracker.store.writer import Then, Writer
+from tracker.work.desk import Desk
 from tracker.work.floor import Patience
 from tracker.work.restore import restore
 from workunits.errors import LocalError
+from workunits.ids import PeerKey
 from workunits.signing import Domain, Identity
+
+log = logging.getLogger(__name__)
 
 DATABASE = "tracker.sqlite"
 LOCK_FILE = "lock"
 MAX_BODY = 17 << 20
+PORT_TRIES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What an operator chooses. ``udp`` is where to listen for datagrams: ``None`` for the address
+    and port of ``listen``, ``NO_UDP`` for nowhere."""
+
+    mode: Mode = Mode.LISTED
+    reach: Reach = field(default_factory=Reach)
+    udp: Address | None = None
+
+
+NO_UDP = Address("", 0)
 
 
 @dataclass(slots=True)
@@ -42,6 +68,8 @@ class Running:
     identity: Identity
     sessions: Sessions
     failure: "asyncio.Future[LocalError]"
+    announce: AnnounceService
+    udp_port: int | None = None
 
 
 @contextmanager
@@ -59,18 +87,26 @@ def _alone_on(data: Path) -> Iterator[None]:
 
 @asynccontextmanager
 async def serve(
-    data: Path, listen: Address, *, patience: Patience | None = None
+    data: Path,
+    listen: Address,
+    *,
+    patience: Patience | None = None,
+    settings: Settings | None = None,
 ) -> AsyncIterator[Running]:
     """Run a tracker on ``data`` until the block is left. Raises ``LocalError`` when it cannot."""
     identity = operator_identity(data)
     with _alone_on(data):
-        async with _serve(data, listen, identity, patience) as running:
+        async with _serve(data, listen, identity, patience, settings or Settings()) as running:
             yield running
 
 
 @asynccontextmanager
 async def _serve(
-    data: Path, listen: Address, identity: Identity, patience: Patience | None
+    data: Path,
+    listen: Address,
+    identity: Identity,
+    patience: Patience | None,
+    settings: Settings,
 ) -> AsyncIterator[Running]:
     loop = asyncio.get_running_loop()
     failure: asyncio.Future[LocalError] = loop.create_future()
@@ -81,7 +117,7 @@ async def _serve(
     def failed(error: LocalError) -> None:
         loop.call_soon_threadsafe(failure.set_result, error)
 
-    writer = Writer(data / DATABASE, done, failed)
+    writer = Writer(data / DATABASE, done, failed, lambda rows: listing.registry.watch(rows))
     reader = Reader(data / DATABASE)
     snapshot = reader.snapshot()
     secret = sha256(identity.sign(Domain.CHANCE, b"")).digest()
@@ -89,27 +125,31 @@ async def _serve(
     desk = restore(
         *(snapshot, now, patience), operator=identity.key, secret=secret, epoch=time.time() - now
     )
+    listing = _listing(reader, desk, identity, settings)
     sessions = Sessions(desk, writer, identity, clock=loop.time, secret=secret)
     seed = WebSeed(data / "blobs", await reader.blobs_total())
     said = dict(snapshot.statements)
-    api = Api(sessions, reader, writer, seed, identity.key, version(), said)
-    log = Log(sessions, reader, identity)
-    announce = AnnounceService(tracked=lambda _: True)
+    api = Api(sessions, reader, writer, seed, identity.key, version(), listing, said)
+    ledger = Log(sessions, reader, identity)
+    announce = AnnounceService(admission=listing.admission, clock=loop.time)
     app = web.Application(middlewares=[errors], client_max_size=MAX_BODY)
     announce.add_to(app)
-    pages = Pages(sessions).routes()
-    app.add_routes([web.get("/work", sessions.handle), *api.routes(), *log.routes(), *pages])
+    pages = Pages(sessions, announce, listing.registry, lambda: loop.time() - now)
+    app.add_routes([web.get("/work", sessions.handle), *api.routes(), *ledger.routes()])
+    app.add_routes([*listing.routes(), *pages.routes()])
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
     writer.start()
     await runner.setup()
     try:
         address = await _listen(runner, announce, listen)
-        (data / ADDRESS_FILE).write_text(address.url + "\n")
-        async with asyncio.TaskGroup() as group:
-            ticking = group.create_task(sessions.tick())
-            yield Running(address, identity, sessions, failure)
-            await sessions.close()
-            ticking.cancel()
+        async with AsyncExitStack() as stack:
+            port = listing.udp_port = await _listen_udp(stack, announce, address, settings.udp)
+            (data / ADDRESS_FILE).write_text(address.url + "\n")
+            async with asyncio.TaskGroup() as group:
+                ticking = group.create_task(sessions.tick())
+                yield Running(address, identity, sessions, failure, announce, port)
+                await sessions.close()
+                ticking.cancel()
     finally:
         await runner.cleanup()
         await asyncio.to_thread(writer.stop)
@@ -117,17 +157,47 @@ async def _serve(
         (data / ADDRESS_FILE).unlink(missing_ok=True)
 
 
-async def _listen(runner: web.AppRunner, announce: AnnounceService, listen: Address) -> Address:
-    site = AnnounceSite(runner, announce, listen.host, listen.port)
-    try:
-        await site.start()
-    except OSError as error:
-        raise LocalError(
-            f"cannot listen on {listen.host}:{listen.port}: {error.strerror}",
-            hint="Choose another address: swarm tracker serve --listen HOST:PORT",
-        ) from None
-    port = runner.addresses[0][1]
-    return Address(listen.host, port)
+def _listing(reader: Reader, desk: Desk, identity: Identity, settings: Settings) -> Torrents:
+    """Which torrents are tracked and for whom, as the database has it."""
+
+    def accounted(key: PeerKey) -> bool:
+        peer = desk.peers.get(key)
+        return key in desk.book.accounts and not (peer and peer.banned)
+
+    directory = Directory(
+        *(passkey_secret(identity), reader.members()), operator=identity.key, accounted=accounted
+    )
+    registry = Registry(trusted=directory.__contains__, operator=identity.key)
+    registry.fill(reader.naming(), reader.web_seeded(), reader.torrents())
+    admission = Admission(
+        settings.mode, listed=registry.__contains__, members=directory, wall=time.time
+    )
+    clock = asyncio.get_running_loop().time
+    return Torrents(
+        *(registry, directory, admission, identity.key, settings.reach), clock, time.time
+    )
+
+
+async def _listen(
+    runner: web.AppRunner, announce: AnnounceService, listen: Address
+) -> tuple[Address, list[socket.socket]]:
+    """Listen on a port for TCP, and bind the same for UDP."""
+    for tries_left in reversed(range(1 if listen.port else PORT_TRIES)):
+        site = AnnounceSite(runner, announce, listen.host, listen.port)
+        try:
+            await site.start()
+            address = Address(listen.host, runner.addresses[0][1])
+            return address, await bind_udp(address.host, address.port)
+        except OSError as error:
+            # A port that is free for TCP may be taken for UDP.
+            if tries_left:
+                await site.stop()
+                continue
+            raise LocalError(
+                f"cannot listen on {listen.host}:{listen.port}: {error.strerror}",
+                hint="Choose another address: swarm tracker serve --listen HOST:PORT",
+            ) from None
+    raise AssertionError("unreachable")
 
 
 def _call_all(callbacks: list[Callable[[], None]]) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
+from tracker.announce.pace import HurryError
 from workunits.errors import (
     Blame,
     LimitError,
@@ -20,6 +21,7 @@ log = logging.getLogger(__name__)
 _STATUS: dict[type[SwarmError], int] = {
     MalformedError: 400,
     SignatureError: 403,
+    HurryError: 429,
     LimitError: 413,
     RefusedError: 403,
     UnavailableError: 503,

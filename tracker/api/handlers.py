@@ -12,9 +12,10 @@ from aiohttp import web
 
 from tracker.api import views
 from tracker.api.openapi import document
+from tracker.api.torrents import CLAIMS, Torrents
 from tracker.api.views import Json
 from tracker.blobs import WebSeed
-from tracker.rows import ExecutionRow, JobRow, StatementRow
+from tracker.rows import ExecutionRow, JobRow, Row, StatementRow
 from tracker.sessions import Sessions
 from tracker.store.reader import Reader
 from tracker.store.writer import Writer
@@ -43,6 +44,7 @@ class Api:
     seed: WebSeed
     operator: PeerKey
     version: str
+    torrents: Torrents
     said: dict[bytes, int] = field(default_factory=dict)
 
     def routes(self) -> list[web.RouteDef]:
@@ -209,7 +211,7 @@ class Api:
             result = None
             await self.sessions.durable()
         else:
-            result = await self._carry_out(statement)
+            result = await self._carry_out(statement, request)
         return _json({"id": statement.id.hex(), "repeated": repeated, "result": result})
 
     async def blob(self, request: web.Request) -> web.StreamResponse:
@@ -257,8 +259,12 @@ class Api:
             await self.sessions.durable()
         return _json({"blob": v2.hex(), "length": claim.length}, status=201)
 
-    async def _carry_out(self, statement: Statement) -> Json:
+    async def _carry_out(self, statement: Statement, request: web.Request) -> Json:
         desk, claim = self.sessions.desk, statement.claim
+        # What others' claims rest on is kept for the ledger; of a torrent its own row says it all.
+        kept: Row = StatementRow(
+            *(statement.id, statement.raw, statement.signature, int(self.sessions.wall()))
+        )
         result: Json
         if isinstance(claim, Grant):
             if statement.author != self.operator:
@@ -275,14 +281,14 @@ class Api:
             job = self._own_job(claim.job, statement.author)
             desk.cancel(job, statement, self.sessions.clock())
             result = {"job": claim.job.hex(), "returned": job.returned}
+        elif isinstance(claim, CLAIMS):
+            result, kept = self.torrents.carry_out(statement, request)
         else:
             raise RefusedError("an upload statement goes with its upload")
         now = int(self.sessions.wall())
         self.said = {id_: at for id_, at in self.said.items() if at > now - 3 * MAX_AGE}
         self.said[statement.id] = now
-        desk.floor.outbox.rows.append(
-            StatementRow(statement.id, statement.raw, statement.signature, now)
-        )
+        desk.floor.outbox.rows.append(kept)
         await self.sessions.durable()
         return result
 

@@ -96,7 +96,23 @@ def document(version: str) -> dict[str, Any]:
                 )
             },
             "/api/v1/statements": {
-                "post": _post("Carry out a signed statement (grant, pay, cancel)", "Said", "200")
+                "post": _post(
+                    "Carry out a signed statement (grant, pay, cancel; register, unregister; "
+                    "admit, passkey)",
+                    "Said",
+                    "200",
+                )
+            },
+            "/api/v1/torrents": {
+                "get": _get(
+                    "Torrents that an account registered",
+                    "Torrents",
+                    _query("account", _HASH) | {"required": True},
+                    *_PASS,
+                )
+            },
+            "/api/v1/reach": {
+                "get": _get("How peers reach each other and where they announce", "Reach", *_PASS)
             },
             "/api/v1/blobs/{blob}": {
                 "get": _bytes("A blob, by v2 info-hash", "application/octet-stream", _BLOB),
@@ -173,6 +189,13 @@ def _query(name: str, schema: dict[str, Any]) -> dict[str, Any]:
 
 _JOB = _path("job", {"type": "string", "pattern": "^[0-9a-f]{4,64}$"})
 _BLOB = _path("blob", _HASH)
+_PASS = (
+    _query("member", _HASH),
+    _query("until", _INTEGER),
+    _query("sig", {"type": "string", "pattern": "^[0-9a-f]{128}$"}),
+)
+"""The pass of a member, where only members may."""
+
 _LIMIT = _query("limit", {"type": "integer", "minimum": 1, "maximum": 1000})
 _STANDING = {
     "right": _INTEGER,
@@ -265,4 +288,21 @@ _SCHEMAS: dict[str, Any] = {
     "Cosignature": _object(witness=_HASH, size=_INTEGER, time=_INTEGER),
     "Said": _object(id=_HASH, repeated={"type": "boolean"}, result={"type": ["object", "null"]}),
     "Kept": _object(blob=_HASH, length=_INTEGER),
+    "Torrent": _object(
+        v1={"type": ["string", "null"], "pattern": "^[0-9a-f]{40}$"},
+        v2={"type": ["string", "null"], "pattern": "^[0-9a-f]{64}$"},
+        length=_INTEGER,
+        name=_TEXT,
+        private={"type": "boolean"},
+        time=_INTEGER,
+    ),
+    "Torrents": _object(torrents=_list(_schema("Torrent"))),
+    "Reach": _object(
+        stun=_list(_TEXT),
+        turn=_object(urls=_list(_TEXT), username=_TEXT, credential=_TEXT, seconds=_INTEGER)
+        | {"type": ["object", "null"]},
+        lan={"type": "boolean"},
+        announce=_object(http=_TEXT, ws=_TEXT, udp={"type": ["string", "null"]}),
+        mode={"enum": ["open", "listed", "members"]},
+    ),
 }

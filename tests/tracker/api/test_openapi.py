@@ -12,8 +12,9 @@ from tests.tracker.work.world import SUBMITTER, manifest
 from tracker.api.handlers import Api
 from tracker.api.log import Log
 from tracker.api.openapi import document
+from tracker.api.torrents import Torrents
 from workunits.ids import JobId
-from workunits.statements import Cancel, Grant
+from workunits.statements import Cancel, Grant, Register
 
 DOCUMENT = document("1")
 
@@ -27,7 +28,11 @@ def documented() -> set[tuple[str, str]]:
 
 
 def test_every_route_is_documented_and_every_documented_route_is_there() -> None:
-    routes = Api.routes(Api.__new__(Api)) + Log.routes(Log.__new__(Log))
+    routes = [
+        *Api.routes(Api.__new__(Api)),
+        *Log.routes(Log.__new__(Log)),
+        *Torrents.routes(Torrents.__new__(Torrents)),
+    ]
     registered = {(route.method, route.path) for route in routes}
     assert registered - {("GET", "/api/v1/openapi.json")} == documented()
 
@@ -108,6 +113,11 @@ async def test_every_answer_has_the_documented_shape(tmp_path: Path) -> None:
             *("anchor", "join", "leave"),
         }
         check(ledger, "/api/v1/ledger")
+        await tracker.say(tracker.sign(Register(b"1" * 20, b"", 5, "films"), SUBMITTER))
+        own = await tracker.ask(f"/api/v1/torrents?account={SUBMITTER.key.hex()}")
+        assert own["torrents"][0]["v2"] is None
+        check(own, "/api/v1/torrents")
+        check(await tracker.ask("/api/v1/reach"), "/api/v1/reach")
         await the_error_shape(tracker)
 
 
