@@ -197,8 +197,8 @@ async def test_a_peer_that_never_answers_for_metainfo_is_passed_over(
         mute = at.connect(info, DATA, gives_info=False)
         await until(lambda: extensions.MetadataRequested(0) in mute.events)
         at.connect(info, DATA)
-        await until(lambda: at.torrent.peers == 2)
-        await asyncio.sleep(0)
+        download = at.torrent._download
+        await until(lambda: download is not None and len(download._sources) == 2)
         at.advance(12)
         assert await at.completed() == DATA
 
