@@ -10,6 +10,7 @@ known, every block that differs names its sender.
 
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from random import Random
 
 from client.peers.layout import BLOCK_SIZE, Block, Layout
@@ -40,6 +41,9 @@ DUPLICATES = 3
 
 WINDOW = 16
 """Pieces after the first missing one that are fetched in order, where order matters."""
+
+RANKED = 256
+"""Pieces that are ranked anew for every pick, on average."""
 
 Peer = Hashable
 
@@ -144,6 +148,12 @@ class Picker:
         self._missing = set(range(layout.count)).difference(have)
         self._peers: dict[Peer, Supply] = {}
         self._rarity = [0] * layout.count
+        self._ranking: list[int] = []  # pieces that were missing when it was made, rarest first
+        self._rank = [0] * layout.count
+        self._head = 0  # all before it in the ranking has been begun
+        self._first = 0  # nothing before it is missing
+        self._stale = True
+        self._walks = 0
         self._partial: dict[int, Partial] = {}
         self._suspects: dict[int, list[tuple[Block, bytes, Peer]]] = {}
 
@@ -165,6 +175,7 @@ class Picker:
         self._give_up(supply, list(supply.asked))
         for piece in supply.pieces:
             self._rarity[piece] -= 1
+        self._stale |= bool(supply.pieces)
         self._restart_from(peer)
 
     def has(self, peer: Peer, pieces: Iterable[int]) -> None:
@@ -174,6 +185,7 @@ class Picker:
             if piece not in supply.pieces:
                 supply.pieces.add(piece)
                 self._rarity[piece] += 1
+                self._stale = True
 
     def has_all(self, peer: Peer) -> None:
         """A peer has every piece. It changes no order, so it is not counted."""
@@ -360,22 +372,38 @@ class Picker:
         """Pieces to fetch from ``peer``: those under way first, then the rarest."""
         usable = self._usable(supply)
         begun = [p for p, part in self._partial.items() if part.fresh and p in usable]
-        if self._sequential and self._missing:
-            first = min(self._missing)
-            near = usable.intersection(range(first, first + WINDOW))
-            yield from sorted(near.intersection(begun).union(near.difference(self._partial)))
-            usable = usable - near
-            begun = [p for p in begun if p not in near]
-        yield from begun
-        new = [p for p in usable if p not in self._partial]
-        while new:
-            low = min(self._rarity[p] for p in new)
-            rarest = [p for p in new if self._rarity[p] == low]
-            self._rng.shuffle(rarest)
-            yield from rarest
-            if len(rarest) == len(new):
-                return
-            new = [p for p in new if self._rarity[p] != low]
+        near = range(0)
+        if self._sequential:
+            while self._first < self._layout.count and self._first not in self._missing:
+                self._first += 1
+            near = range(self._first, min(self._layout.count, self._first + WINDOW))
+            yield from (p for p in near if p in usable and (p in begun or p not in self._partial))
+        yield from (p for p in begun if p not in near)
+        yield from (p for p in self._ranked(usable) if p not in self._partial and p not in near)
+
+    def _ranked(self, usable: set[int]) -> Iterable[int]:
+        """Those of ``usable`` that are new, the rarest first, in no order among equals."""
+        ranking = self._ranking
+        self._walks += 1
+        # Making it takes as long as many picks; while it is a little old, it does no harm.
+        if self._stale and self._walks * RANKED >= len(ranking):
+            ranking = self._ranking = list(self._missing)
+            self._rng.shuffle(ranking)
+            ranking.sort(key=self._rarity.__getitem__)
+            for place, piece in enumerate(ranking):
+                self._rank[piece] = place
+            self._head = self._walks = 0
+            self._stale = False
+        while self._head < len(ranking) and self._begun(ranking[self._head]):
+            self._head += 1
+        if 8 * len(usable) < len(ranking):
+            new = (piece for piece in usable if piece not in self._partial)
+            return sorted(new, key=self._rank.__getitem__)
+        rest = islice(ranking, self._head, None)
+        return (piece for piece in rest if piece in usable)
+
+    def _begun(self, piece: int) -> bool:
+        return piece in self._partial or piece not in self._missing
 
     def _usable(self, supply: Supply) -> set[int]:
         pieces = self._missing if supply.every else self._missing & supply.pieces

@@ -1,7 +1,9 @@
 """The picker asks for every block, from whom it should, and finds out who lies."""
 
+from collections.abc import Iterable
 from random import Random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -103,6 +105,43 @@ def test_in_order_no_piece_is_fetched_while_an_earlier_one_near_the_start_waits(
         for block in blocks:
             if picker.received(peer, block, 0.0).complete:
                 picker.verified(block.piece, digests(layout, block.piece))
+
+
+@pytest.mark.parametrize("ranked", [0, 1, 256])
+def test_every_piece_is_picked_once_however_old_the_ranking_is(
+    monkeypatch: pytest.MonkeyPatch, ranked: int
+) -> None:
+    monkeypatch.setattr("client.peers.picker.RANKED", ranked)
+    rng, count = Random(9), 300
+    picker = Picker(Layout(count * BLOCK_SIZE, BLOCK_SIZE, count), rng)
+    if not ranked:
+        picker.pick(joined(picker, "first", []), 0.0)
+    seen: list[int] = []
+    for number in range(200):
+        owned = range(count) if number % 50 == 0 else rng.sample(range(count), rng.randint(0, 80))
+        name = joined(picker, f"peer{number}", owned)
+        blocks = picker.pick(name, 0.0)
+        for block in blocks:
+            assert block.piece in owned
+            assert picker.received(name, block, 0.0).complete
+            picker.verified(block.piece, [b""])
+        seen += [block.piece for block in blocks]
+        if number % 3 == 0:
+            picker.leave(name)
+    name = joined(picker, "last", range(count))
+    while not picker.done:
+        for block in picker.pick(name, 0.0):
+            seen.append(block.piece)
+            picker.received(name, block, 0.0)
+            picker.verified(block.piece, [b""])
+    assert sorted(seen) == list(range(count))
+
+
+def joined(picker: Picker, name: str, owned: Iterable[int]) -> str:
+    picker.join(name, 0.0)
+    picker.choke(name, on=False)
+    picker.has(name, owned)
+    return name
 
 
 def test_a_piece_under_way_is_finished_before_another_is_begun() -> None:
