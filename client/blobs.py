@@ -3,14 +3,13 @@
     store/<v2>/content     the bytes, read-only
     store/<v2>/info        the info dictionary (see ``workunits.metainfo``)
     store/incoming/        what is being written; what was received so far survives (``incoming``)
-    store/holds            why blobs are kept, for people (``inventory``)
+    store/holds            why blobs are kept, for people (``holds``)
 
 A blob appears by renaming a finished, synced folder, so a crash leaves nothing half-written under
 its name. Methods block on the disk for as long as the bytes take: call ``adopt`` and ``commit`` of
 large files in a thread. All methods may be called from any thread.
 """
 
-import logging
 import os
 import secrets
 import shutil
@@ -20,7 +19,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
-from itertools import islice
 from pathlib import Path
 from threading import RLock
 from typing import BinaryIO
@@ -34,23 +32,13 @@ from client.disk import (
     sync_folder,
     write_synced,
 )
+from client.holds import Holds
 from client.incoming import CONTENT, INFO, JOURNAL, LAYER, Incoming
-from client.inventory import (
-    INCOMING,
-    MAX_HELD,
-    MAX_REASON,
-    MAX_REASONS,
-    Notes,
-    named_in,
-    parts_in,
-    stored_in,
-)
+from client.inventory import INCOMING, named_in, parts_in, stored_in
 from client.syncer import PAUSE, Syncer
 from workunits.errors import LimitError, LocalError, MalformedError, UnavailableError
 from workunits.ids import BlobRef
 from workunits.metainfo import Hasher, Metainfo, Readable
-
-log = logging.getLogger(__name__)
 
 _READ = 1024 * 1024
 _RESERVE = 64 * 1024 * 1024
@@ -97,10 +85,7 @@ class BlobStore:
         self._mutex = RLock()
         self._entries: dict[BlobRef, Metainfo] = {}  # in order of last use, oldest first
         self._parts: dict[BlobRef, _Part] = {}
-        self._holds: dict[BlobRef, set[str]] = {}
-        self._holding = False  # until then what is written down is of the process before us
-        self._reserved = 0
-        self._claimed = 0
+        self._reserved = self._claimed = 0
         self._closed = False
         try:
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -113,12 +98,9 @@ class BlobStore:
         except OSError as error:
             self._lock.close()
             raise disk_error(error, directory) from None
-        self._notes = Notes.load(directory)
-        self._quota = (self._notes.quota or 0) if quota is None else quota
         self._syncer = Syncer(pause)
-        if self._quota != self._notes.quota:
-            self._notes = Notes(self._quota, self._notes.holds)
-            self._syncer.submit(self._write_notes)
+        self._holds = Holds(directory, quota, self._syncer)
+        self._quota = self._holds.quota
 
     def close(self) -> None:
         """Put on disk what was kept, and let another process have the folder."""
@@ -142,12 +124,10 @@ class BlobStore:
 
     @property
     def used(self) -> int:
-        """Bytes of content in the store and set aside, for downloads, also unfinished ones, and for
-        what is kept elsewhere."""
+        """Bytes in the store and set aside: for downloads, also unfinished ones, and elsewhere."""
         with self._mutex:
             parts = sum(ref.length for ref in self._parts)
-            blobs = sum(ref.length for ref in self._entries)
-            return blobs + parts + self._reserved + self._claimed
+            return sum(ref.length for ref in self._entries) + parts + self._reserved + self._claimed
 
     def room(self) -> int:
         """Bytes that one new blob could take now, when all that may go makes room for it."""
@@ -216,36 +196,24 @@ class BlobStore:
 
     def hold(self, ref: BlobRef, reason: str) -> None:
         """Keep ``ref`` from eviction until ``release`` with the same reason; may come before it."""
-        with self._mutex:
-            self._holds.setdefault(ref, set()).add(reason)
-            self._holding = True
-            self._syncer.submit(self._write_notes)
+        self._holds.add(ref, reason)
 
     def release(self, ref: BlobRef, reason: str) -> None:
         """End a hold; unknown ones are no error."""
-        with self._mutex:
-            reasons = self._holds.get(ref, set())
-            if reason in reasons:
-                reasons.discard(reason)
-                if not reasons:
-                    del self._holds[ref]
-                self._syncer.submit(self._write_notes)
+        self._holds.discard(ref, reason)
 
     def holds(self, ref: BlobRef) -> frozenset[str]:
         """Why ``ref`` is kept."""
-        with self._mutex:
-            return frozenset(self._holds.get(ref, ()))
+        return self._holds.of(ref)
 
     def claim(self, size: int) -> None:
-        """Count ``size`` bytes as used by what is kept elsewhere, in place of an earlier claim; for
-        more of them blobs that nobody holds go.
-
-        Raises ``LimitError`` when they can never fit and ``SpaceError`` when they do not fit now.
-        """
+        """Count ``size`` bytes kept elsewhere as used, in place of an earlier claim; what nobody
+        holds goes for them. Raises like ``begin`` when they do not fit."""
         with self._mutex:
             if size > self._claimed:
                 self._make_room(size - self._claimed)
             self._claimed = size
+        self._holds.claim(size)
 
     # -- writing ----------------------------------------------------------------------------
 
@@ -491,22 +459,6 @@ class BlobStore:
                     Path(entry.path).unlink()
                 elif entry.name not in names:
                     shutil.rmtree(entry.path, ignore_errors=True)
-
-    def _write_notes(self) -> None:
-        """In the syncer's thread: write down for people what is held."""
-        with self._mutex:
-            if self._holding:
-                held = islice(self._holds.items(), MAX_HELD)
-                holds = {
-                    str(ref): tuple(why[:MAX_REASON] for why in sorted(reasons)[:MAX_REASONS])
-                    for ref, reasons in held
-                }
-                self._notes = Notes(self._quota, holds)
-            notes = self._notes
-        try:
-            notes.save(self._root)
-        except OSError as error:
-            log.warning("cannot write down what is held in %s: %s", self._root, error)
 
 
 def _missing(ref: BlobRef) -> UnavailableError:

@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from threading import Lock
@@ -32,10 +32,14 @@ class Notes:
     holds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Reasons under the hex of a v2 hash."""
 
+    claimed: int = 0
+    """Bytes of the quota that are used by what is kept elsewhere."""
+
     def encode(self) -> bytes:
         """The file."""
         holds = [{"blob": name, "why": why} for name, why in sorted(self.holds.items())]
-        return json.dumps({"quota": self.quota, "holds": holds}, indent=1).encode()
+        value = {"quota": self.quota, "claimed": self.claimed, "holds": holds}
+        return json.dumps(value, indent=1).encode()
 
     @classmethod
     def parse(cls, raw: bytes) -> "Notes":
@@ -49,7 +53,7 @@ class Notes:
                 raise MalformedError("the holds of a blob store: a reason is not a short text")
             name = group.octets("blob", HASH_SIZE).hex()
             holds[name] = tuple(each if each.isprintable() else repr(each) for each in reasons)
-        return cls(quota, holds)
+        return cls(quota, holds, fields.integer("claimed", default=0))
 
     @classmethod
     def load(cls, folder: Path) -> "Notes":
@@ -79,7 +83,7 @@ class Holds:
         self._stale = True
         self.quota = (self._notes.quota or 0) if quota is None else quota
         if self.quota != self._notes.quota:
-            self._notes = Notes(self.quota, self._notes.holds)
+            self._notes = replace(self._notes, quota=self.quota)
             syncer.submit(self.write)
 
     def __contains__(self, ref: BlobRef) -> bool:
@@ -103,6 +107,12 @@ class Holds:
                 del self._reasons[ref]
         self._syncer.submit(self.write)
 
+    def claim(self, size: int) -> None:
+        """``size`` bytes of the quota are used by what is kept elsewhere."""
+        with self._mutex:
+            self._notes = replace(self._notes, claimed=size)
+        self._syncer.submit(self.write)
+
     def of(self, ref: BlobRef) -> frozenset[str]:
         """Why ``ref`` is kept."""
         with self._mutex:
@@ -116,7 +126,7 @@ class Holds:
                     str(ref): tuple(why[:MAX_REASON] for why in sorted(reasons)[:MAX_REASONS])
                     for ref, reasons in islice(self._reasons.items(), MAX_HELD)
                 }
-                self._notes = Notes(self.quota, holds)
+                self._notes = replace(self._notes, holds=holds)
             notes = self._notes
         try:
             notes.save(self._folder)

@@ -7,29 +7,22 @@ holds                          why blobs are kept, and the quota; written by the
 lock                           locked by the owner while it runs
 """
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from client.disk import is_locked, is_plain, replace_file
+from client.disk import is_locked, is_plain
+from client.holds import Notes
 from client.incoming import CONTENT, INFO, JOURNAL
 from client.journal import read_journal
-from client.json_fields import decode_object
-from workunits.errors import MalformedError, SwarmError
+from workunits.errors import SwarmError
 from workunits.ids import HASH_SIZE, BlobRef
 from workunits.metainfo import MAX_INFO, Metainfo, hash_stream, parse_info
 from workunits.torrents import of_blob, piece_root
 
 INCOMING = "incoming"
-HOLDS = "holds"
-MAX_NOTES = 16 * 1024 * 1024
-MAX_HELD = 50_000
-MAX_REASONS = 32
-MAX_REASON = 200
-"""What is written down: blobs, reasons of one blob, characters of a reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,47 +54,6 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
-class Notes:
-    """What the owner of a store writes down for others to read."""
-
-    quota: int | None = None
-    holds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Reasons under the hex of a v2 hash."""
-
-    def encode(self) -> bytes:
-        """The file."""
-        holds = [{"blob": name, "why": why} for name, why in sorted(self.holds.items())]
-        return json.dumps({"quota": self.quota, "holds": holds}, indent=1).encode()
-
-    @classmethod
-    def parse(cls, raw: bytes) -> "Notes":
-        """Read the file. Raises ``MalformedError`` or ``LimitError``."""
-        fields = decode_object(raw, limit=MAX_NOTES, what="the holds of a blob store")
-        quota = fields.integer("quota", 0) if fields.has("quota") else None
-        holds: dict[str, tuple[str, ...]] = {}
-        for group in fields.groups("holds", MAX_HELD):
-            reasons = group.items("why", MAX_REASONS)
-            if not all(isinstance(each, str) and len(each) <= MAX_REASON for each in reasons):
-                raise MalformedError("the holds of a blob store: a reason is not a short text")
-            name = group.octets("blob", HASH_SIZE).hex()
-            holds[name] = tuple(each if each.isprintable() else repr(each) for each in reasons)
-        return cls(quota, holds)
-
-    @classmethod
-    def load(cls, folder: Path) -> "Notes":
-        """The notes in a store's folder; empty when there are none to be read."""
-        try:
-            with (folder / HOLDS).open("rb") as stream:
-                return cls.parse(stream.read(MAX_NOTES + 1))
-        except (OSError, SwarmError):
-            return cls()
-
-    def save(self, folder: Path) -> None:
-        """Replace the notes. Raises ``OSError``."""
-        replace_file(folder / HOLDS, self.encode())
-
-
-@dataclass(frozen=True, slots=True)
 class Inventory:
     """Everything in a store, least recently used first."""
 
@@ -113,11 +65,13 @@ class Inventory:
 
     blobs: tuple[Stored, ...]
     parts: tuple[Stored, ...]
+    claimed: int = 0
+    """Bytes of the quota that are used by what is kept elsewhere: the layers of images."""
 
     @property
     def used(self) -> int:
         """Bytes of the quota that are taken: all of a part, for there is room set aside for it."""
-        return sum(each.ref.length for each in (*self.blobs, *self.parts))
+        return sum(each.ref.length for each in (*self.blobs, *self.parts)) + self.claimed
 
     @property
     def free(self) -> int | None:
@@ -133,6 +87,7 @@ class Inventory:
             is_locked(folder),
             tuple(_with_holds(stored_in(folder), notes)),
             tuple(_with_holds(parts_in(folder), notes)),
+            notes.claimed,
         )
 
 

@@ -73,6 +73,8 @@ def list_(call: Invocation) -> None:
         if found.quota is not None
         else ""
     )
+    if found.claimed:
+        room += f", {format_size(found.claimed)} of it layers of images"
     owner = "in use by a volunteer" if found.running else "not in use"
     call.note(f"{count}, {format_size(found.used)}{room}; {owner}")
 
@@ -155,6 +157,7 @@ def _value(call: Invocation, found: "Inventory") -> dict[str, object]:
         "quota": found.quota,
         "used": found.used,
         "free": found.free,
+        "claimed": found.claimed,
         "running": found.running,
         "blobs": [
             {

@@ -18,7 +18,7 @@ names = st.binary(min_size=32, max_size=32).map(bytes.hex)
 
 @given(st.none() | st.integers(0, 2**63 - 1), st.dictionaries(names, reasons.map(tuple)))
 def test_notes_are_read_as_written(quota: int | None, holds: dict[str, tuple[str, ...]]) -> None:
-    notes = Notes(quota, holds)
+    notes = Notes(quota, holds, 5)
     assert Notes.parse(notes.encode()) == notes
 
 
