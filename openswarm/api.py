@@ -30,7 +30,12 @@ def load_job(path: str | Path) -> Draft:
 
     Raises ``SwarmError``; its ``mistakes`` say file and line.
     """
-    return jobfile.load(Path(path), lambda: _runtime_image(Config.make()))
+    config = Config.make()
+    return jobfile.load(
+        Path(path),
+        lambda: _runtime_image(config),
+        lambda image: _layers(config, image),
+    )
 
 
 def submit(job: str | Path | Draft, *, tracker: str | None = None) -> JobView:
@@ -136,3 +141,9 @@ def _runtime_image(config: Config) -> str:
     from sandbox import image
 
     return image.tar_hash(image.build(config.images, print))
+
+
+def _layers(config: Config, image: str) -> list[tuple[bytes, Path]] | None:
+    from client.jobs import sharing
+
+    return sharing.layers_of(config, image, print)

@@ -49,6 +49,10 @@ _CHUNK = 1 << 20
 _REPOSITORY = "openswarm/image"
 
 
+class NoImageError(UnavailableError):
+    """The engine answers, and does not have an image."""
+
+
 def content_hash(diffs: Sequence[str]) -> str:
     """Hash of an image's root file system, from the diff ids of its layers, lowest first.
 
@@ -172,7 +176,7 @@ def save(engine: str, image: str, folder: Path, say: Say) -> tuple[str, list[tup
             say(f"taking {len(diffs)} layers of the image {name[7:19]} out of the engine")
             files = layers.split(api.get_image(found["Id"]), diffs, folder)
     except docker.errors.NotFound:
-        raise UnavailableError(
+        raise NoImageError(
             f"the engine has no image {image[:100]}",
             hint="Look for it with `swarm image list`.",
         ) from None

@@ -37,14 +37,7 @@ def build(call: Invocation, load: bool) -> None:
 @command(examples=("swarm image list", "swarm image list --json"), tracker=False)
 def list_(call: Invocation) -> None:
     """List the images of the Docker engine with their content hashes."""
-    import os
-
-    from sandbox import engine
-
-    found = engine.find(os.environ, call.config.engine)
-    if found is None:
-        raise UnavailableError("no Docker engine answers", hint="See `swarm doctor`.")
-    rows = _images(found.url)
+    rows = _images(_engine(call))
     if call.json:
         terminal.show_json(rows)
         return
@@ -52,6 +45,48 @@ def list_(call: Invocation) -> None:
         ("image", "size", "name"),
         ((row["image"], format_size(row["size"]), ", ".join(row["names"])) for row in rows),
     )
+
+
+@command(
+    examples=("swarm image save debian:bookworm", "swarm image save sha256:9f2c... --json"),
+    tracker=False,
+)
+@click.argument("wanted", metavar="IMAGE")
+def save(call: Invocation, wanted: str) -> None:
+    """Take an image out of the Docker engine, layer by layer, so that it can be shared.
+
+    IMAGE is a content hash or a name that the engine knows. `swarm submit` does the same for a job
+    that names the image by its content hash, and writes its layers into the job.
+    """
+    from client.jobs import sharing
+    from workunits.metainfo import hash_stream
+
+    name, layers = sharing.save(call.config, _engine(call), wanted, call.note)
+    rows: list[dict[str, Any]] = []
+    for diff, path in layers:
+        size = path.stat().st_size
+        with path.open("rb") as stream:
+            ref = hash_stream(stream, size).info.ref
+        rows.append({"diff": diff, "v1": ref.v1, "v2": ref.v2, "length": size, "file": path})
+    if call.json:
+        terminal.show_json({"image": name, "layers": rows})
+        return
+    click.echo(name)
+    terminal.show_table(
+        ("layer", "size", "blob"),
+        ((row["diff"].hex(), format_size(row["length"]), row["v2"].hex()) for row in rows),
+    )
+
+
+def _engine(call: Invocation) -> str:
+    import os
+
+    from sandbox import engine
+
+    found = engine.find(os.environ, call.config.engine)
+    if found is None:
+        raise UnavailableError("no Docker engine answers", hint="See `swarm doctor`.")
+    return found.url
 
 
 def _images(url: str) -> list[dict[str, Any]]:
@@ -85,3 +120,4 @@ def _images(url: str) -> list[dict[str, Any]]:
 
 image.add_command(build, "build")
 image.add_command(list_, "list")
+image.add_command(save, "save")

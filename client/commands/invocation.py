@@ -16,6 +16,7 @@ from client.config import TRACKER, Config
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
+    from client.jobs.jobfile import Draft
     from client.tracker_api import TrackerApi
     from workunits.signing import Identity
 
@@ -48,6 +49,16 @@ class Invocation:
         from sandbox import image
 
         return image.tar_hash(image.build(self.config.images, self.note))
+
+    def load_job(self, path: Path) -> "Draft":
+        """Read a job file; its image is built or looked for on this machine."""
+        from client.jobs import jobfile, sharing
+
+        return jobfile.load(
+            path,
+            self.runtime_image,
+            lambda image: sharing.layers_of(self.config, image, self.note),
+        )
 
     def note(self, text: str) -> None:
         """Tell what is going on, unless a script is listening."""

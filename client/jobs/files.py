@@ -56,6 +56,14 @@ class JobFiles:
         blobs = [self.blob(Path(path).name, path, key) for path in paths]
         return tuple(blob for blob in blobs if blob)
 
+    def layer(self, path: Path, key: KeyPath) -> BlobRef | None:
+        """Hash a layer of an image; ``None`` if that cannot be read."""
+        try:
+            return self._ref(path)
+        except OSError as error:
+            self._notes.add(key, f"cannot read the layer {path}: {error.strerror or error}")
+        return None
+
     def _ref(self, path: Path) -> BlobRef:
         path = path.resolve()
         if path not in self._refs:

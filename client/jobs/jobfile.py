@@ -8,6 +8,7 @@
 
     [program]
     image = "runtime"                # the Python image of Open-Swarm, or "sha256:<64 hex digits>"
+    share-image = true               # let volunteers that lack the image fetch it from you
     files = ["lucas.py"]             # put into /job, the working directory
     command = ["python3", "lucas.py", "{p}", "{digits}"]     # or one string, split like a shell's
     stdout = "answer.json"           # standard output becomes this output
@@ -49,7 +50,7 @@ long form of this page is ``docs/jobs.md``.
 import dataclasses
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,8 +63,9 @@ from client.jobs.ringers import KnownAnswers, doubts
 from client.jobs.table import JobFileError, Mistake, Notes, Table
 from client.jobs.toml_lines import KeyPath, error_line, key_lines
 from client.jobs.verification import read_verification
-from workunits.errors import MalformedError, UnavailableError
+from workunits.errors import MalformedError, SwarmError, UnavailableError
 from workunits.ids import HASH_SIZE, BlobRef, PeerKey
+from workunits.images import Layer
 from workunits.manifest import (
     MAX_COMMAND,
     MAX_CPU_SECONDS,
@@ -105,6 +107,7 @@ _MISPLACED = {
     "image": "It belongs into the table [program].",
     "files": "It belongs into the table [program].",
     "stdout": "It belongs into the table [program].",
+    "share-image": "It belongs into the table [program].",
     "outputs": "It belongs to the top of the file, before the first table.",
     "price": "It belongs to the top of the file, before the first table.",
     "memory": "It belongs into the table [limits].",
@@ -114,6 +117,9 @@ _MISPLACED = {
 
 ImageLookup = Callable[[], str]
 """Gives the content hash of the local runtime image; raises ``UnavailableError`` without one."""
+
+LayerLookup = Callable[[str], Sequence[tuple[bytes, Path]] | None]
+"""Gives diff id and file of each layer of an image, lowest first; None when it is not here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +161,10 @@ def find(path: Path) -> Path:
     )
 
 
-def load(path: Path, runtime_image: ImageLookup) -> Draft:
+def load(path: Path, runtime_image: ImageLookup, layers: LayerLookup = lambda _: None) -> Draft:
     """Read the job file at ``path`` and hash every file that it names.
+
+    ``layers`` finds the image, if the job is to share it.
 
     Raises ``JobFileError`` with all mistakes, and ``UnavailableError`` when there is no file.
     """
@@ -173,7 +181,7 @@ def load(path: Path, runtime_image: ImageLookup) -> Draft:
         raise JobFileError(path, (Mistake(path, 1, "nested too deeply"),)) from None
     notes = Notes(path, key_lines(text))
     files = JobFiles(path.parent, notes)
-    body, answers = _Reader(notes, files, runtime_image).read(document)
+    body, answers = _Reader(notes, files, runtime_image, layers).read(document)
     notes.check()
     return Draft(path, body, files.found, answers)
 
@@ -191,10 +199,13 @@ def _read_text(path: Path) -> str:
 
 
 class _Reader:
-    def __init__(self, notes: Notes, files: JobFiles, runtime_image: ImageLookup) -> None:
+    def __init__(
+        self, notes: Notes, files: JobFiles, runtime_image: ImageLookup, layers: LayerLookup
+    ) -> None:
         self._notes = notes
         self._files = files
         self._runtime_image = runtime_image
+        self._layers = layers
 
     def read(self, document: dict[str, Any]) -> tuple[Manifest, tuple[Answer, ...]]:
         top = Table(document, (), self._notes)
@@ -206,6 +217,7 @@ class _Reader:
         stdout = table.text("stdout", "")
         outputs = self._outputs(top, stdout)
         sweep = read_sweep(top.table("parameters", optional=True), self._files)
+        share = table.flag("share-image", False) if "share-image" in table else None
         program = self._program(table, stdout, sweep)
         inputs = self._inputs(top.table("inputs", optional=True), sweep)
         limits = self._limits(top.table("limits", optional=True))
@@ -224,9 +236,15 @@ class _Reader:
                 folder, (*checks.path, "ringers"), self._notes,
                 outputs, manifest.units, limits.output_bytes,
             ).read()  # fmt: skip
-        if not self._notes and program.image == RUNTIME:
+        if not self._notes:
             # Last, because an image that is not there may be built now.
-            program = dataclasses.replace(program, image=self._look_up_image())
+            if share is None:
+                share = None if program.image != RUNTIME else False
+            if program.image == RUNTIME:
+                program = dataclasses.replace(program, image=self._look_up_image())
+            if share is not False:
+                shared = self._share(program.image, required=share is True)
+                program = dataclasses.replace(program, layers=shared)
             manifest = dataclasses.replace(manifest, program=program)
         if not self._notes:
             self._last_check(manifest)
@@ -238,6 +256,24 @@ class _Reader:
         except UnavailableError as error:
             self._notes.add_error(("program", "image"), error)
             return NO_IMAGE
+
+    def _share(self, image: str, *, required: bool) -> tuple[Layer, ...]:
+        key = ("program", "share-image" if required else "image")
+        try:
+            found = self._layers(image)
+        except SwarmError as error:
+            if required:
+                self._notes.add_error(key, error)
+            return ()
+        if found is None and required:
+            self._notes.add(
+                key,
+                f"the image {image[:19]} is not on this machine, so it cannot be shared",
+                "Load it into the Docker engine (`swarm image list` shows what is there), or "
+                "leave share-image out.",
+            )
+        shared = ((diff, self._files.layer(path, key)) for diff, path in found or ())
+        return tuple(Layer(diff, ref) for diff, ref in shared if ref)
 
     def _last_check(self, manifest: Manifest) -> None:
         """Ask the manifest's own rules, which know no lines, so that nothing slips through."""

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from client.jobs.jobfile import Draft, load
 from client.jobs.table import JobFileError, Mistake
+from tests.sandbox.shared import make_layer, name_of
 from workunits.errors import UnavailableError
 from workunits.ids import JobId
 from workunits.manifest import Limits
@@ -316,3 +317,50 @@ def test_whatever_a_file_says_it_is_a_draft_or_a_list_of_mistakes(
     else:
         tomllib.loads(text)
         draft.body.check()
+
+
+SHARED = SMALL.replace("[program]", '[program]\nimage = "{image}"')
+
+
+def image_of(home: Path) -> tuple[str, list[tuple[bytes, Path]]]:
+    layers = [make_layer(home, {"a": text}) for text in (b"base", b"top")]
+    return name_of(*layers), layers
+
+
+def test_an_image_that_is_here_is_shared(home: Path) -> None:
+    image, layers = image_of(home)
+    file = home / "JOB.toml"
+    for line, shares in (("", True), ("share-image = true", True), ("share-image = false", False)):
+        file.write_text(SHARED.replace("{image}", image + '"\n' + line + "#"))
+        draft = load(file, lambda: IMAGE, lambda name: layers if name == image else None)
+        program = draft.body.program
+        assert [layer.diff for layer in program.layers] == ([d for d, _ in layers] * shares)
+        for layer, (_, path) in zip(program.layers, layers, strict=False):
+            assert draft.files[layer.ref] == path
+            assert layer.ref.length == path.stat().st_size
+
+
+def test_an_image_that_is_not_here_is_not_shared_unless_that_is_asked_for(home: Path) -> None:
+    file = home / "JOB.toml"
+    file.write_text(SHARED.replace("{image}", IMAGE))
+    assert load(file, lambda: IMAGE).body.program.layers == ()
+
+    def broken(_: str) -> None:
+        raise UnavailableError("the engine failed", hint="Start it.")
+
+    assert load(file, lambda: IMAGE, broken).body.program.layers == ()
+    file.write_text(SHARED.replace("{image}", IMAGE + '"\nshare-image = true#'))
+    for lookup in (lambda _: None, broken):
+        with pytest.raises(JobFileError) as caught:
+            load(file, lambda: IMAGE, lookup)
+        (mistake,) = caught.value.mistakes
+        assert (mistake.line, bool(mistake.hint)) == (4, True)
+
+
+def test_the_runtime_image_is_shared_only_when_that_is_asked_for(home: Path) -> None:
+    layer = make_layer(home, {"a": b"runtime"})
+    file = home / "JOB.toml"
+    for line, count in (("", 0), ("share-image = true\n", 1)):
+        file.write_text(SMALL.replace("[program]", f"[program]\n{line}"))
+        draft = load(file, lambda: name_of(layer), lambda _: [layer])
+        assert len(draft.body.program.layers) == count
