@@ -37,10 +37,9 @@ async def submit(call: Invocation, job: Path, dry_run: bool, watch: bool) -> Non
     credits aside that the job can cost. Files up to 1 MiB are handed to the tracker; larger ones
     are served from here, by --watch or by `swarm seed`.
     """
-    from client.jobs import jobfile
     from client.jobs.submission import publish
 
-    draft = jobfile.load(job, call.runtime_image)
+    draft = call.load_job(job)
     for doubt in draft.doubts:
         call.note(f"warning: {doubt}")
     if dry_run:
@@ -113,6 +112,10 @@ def _preview(call: Invocation, draft: "Draft") -> None:
                 "ringers": len(draft.answers),
                 "warnings": draft.doubts,
                 "image": manifest.program.image,
+                "layers": [
+                    {"diff": layer.diff, "v2": layer.ref.v2, "length": layer.ref.length}
+                    for layer in manifest.program.layers
+                ],
                 "limits": manifest.limits,
                 "outputs": manifest.outputs,
                 "blobs": [
@@ -143,7 +146,7 @@ def _preview(call: Invocation, draft: "Draft") -> None:
             "limits": f"{format_seconds(limits.cpu_seconds)} of CPU, "
             f"{format_seconds(limits.wall_seconds)}, {format_size(limits.memory_bytes)} of memory, "
             f"{format_size(limits.output_bytes)} of output",
-            "image": manifest.program.image,
+            "image": manifest.program.image + (" (shared)" if manifest.shared else ""),
             "files": f"{len(draft.files):,} ({format_size(size)})",
             "outputs": ", ".join(manifest.outputs),
         }
