@@ -43,14 +43,6 @@ NEXT = ("trixie", "aria2", "transmission-cli")
 MIRROR = "http://deb.debian.org/debian"
 """The Debian whose programs know hybrid torrents, which of them, and from where."""
 
-TRACKER_CLIENT: dict[str, Any] = {
-    "private": True,
-    "dependencies": {"bittorrent-tracker": "11.2.3"},
-    # This release carries its native part in the package, so no install script has to run.
-    "overrides": {"node-datachannel": "0.33.4"},
-}
-
-
 def need(*names: str) -> None:
     """Have Debian's programs ``names``, or skip the test."""
     with _lock("debian"):
@@ -86,12 +78,6 @@ def bundles() -> Path:
     return _install("bundles", BUNDLES, _unpack)
 
 
-def tracker_client() -> Path:
-    """The folder with the client of npm's bittorrent-tracker among its ``node_modules``."""
-    need("node", "npm")
-    return _install("tracker-client", TRACKER_CLIENT, _npm_install)
-
-
 def _extract(folder: Path) -> None:
     need("mmdebstrap")
     root = folder / "root"
@@ -120,11 +106,6 @@ def _unpack(folder: Path) -> None:
         unpack = ["tar", "--extract", "--file", packed, "--strip-components", "1"]
         subprocess.run([*unpack, "--directory", str(place)], cwd=folder, check=True)
         (folder / packed).unlink()
-
-
-def _npm_install(folder: Path) -> None:
-    (folder / "package.json").write_text(json.dumps(TRACKER_CLIENT))
-    _npm(folder, "install", "--ignore-scripts", "--no-audit", "--no-fund")
 
 
 def _npm(folder: Path, *words: str) -> str:

@@ -16,7 +16,7 @@ def program() -> list[str]:
     return programs.of_debian_13("aria2c")
 
 
-@pytest.mark.parametrize("by", ["torrent"])
+@pytest.mark.parametrize("by", ["torrent", "magnet"])
 async def test_aria2_fetches_from_us(
     tracker: str, content: bytes, program: list[str], tmp_path: Path, by: str
 ) -> None:

@@ -8,7 +8,6 @@ import asyncio
 import fcntl
 import json
 import os
-import shutil
 import subprocess
 import sys
 from asyncio.subprocess import PIPE, Process
@@ -19,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.interop import programs
 
 HERE = Path(__file__).parent
 HASH = bytes(range(100, 120))
@@ -50,8 +51,7 @@ def install(name: str, marker: object, *command: str) -> Path:
 @pytest.fixture(scope="session")
 def bittorrent_tracker() -> Path:
     """Where npm's bittorrent-tracker is installed."""
-    if not shutil.which("npm"):
-        pytest.skip("node and npm are not installed")
+    programs.need("node", "npm")
     flags = ["--ignore-scripts", "--no-audit", "--no-fund"]
     return install("bittorrent-tracker", PACKAGES, "npm", "install", *flags)
 
