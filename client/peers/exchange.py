@@ -39,8 +39,8 @@ class Exchange:
         self._listeners: dict[Peer, _Listener] = {}
 
     def join(self, peer: Peer, host: str, now: float) -> None:
-        """A peer at the address ``host`` is there; it hears of others at the next tick."""
-        self._listeners[peer] = _Listener(zone_of(host), now - INTERVAL)
+        """A peer at the address ``host`` listens; it hears of others at the next tick."""
+        self._listeners.setdefault(peer, _Listener(zone_of(host), now - INTERVAL))
 
     def leave(self, peer: Peer) -> None:
         """A peer is gone."""

@@ -238,8 +238,11 @@ class Torrent:
             if self._gossip is not None:
                 head = self._gossip.head()
                 connection.send(connection.wire.tell(head) if head is not None else b"")
-            if connection.address is not None and event.port:
-                connection.address = (connection.address[0], event.port)
+            if connection.address is not None:
+                host, port = connection.address
+                connection.address = (host, event.port or port)
+                # Not before: it must have said that it takes such messages.
+                self._exchange.join(connection, host, now)
         if self._download is not None:
             fast = connection.wire.fast
             self._run(self._download.handle(connection, event, now, fast=fast), now)
@@ -257,8 +260,6 @@ class Torrent:
                 gained = {piece for piece in range(count) if self._has(piece)}
                 have = protocol.bitfield_of(gained, count) if gained else None
         self._upload.join(connection, now)
-        if connection.address is not None:
-            self._exchange.join(connection, connection.address[0], now)
         connection.send(wire.possess(have, every=self.seeding))
         if shaken.extended:
             connection.send(wire.introduce(metadata=self._info is not None))
