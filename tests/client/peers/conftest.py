@@ -15,6 +15,7 @@ from client.peers.network import Network, TcpPolicy
 from client.peers.swarm import BlobSwarm
 from client.peers.transport import Connector
 from tracker.announce.handlers import AnnounceService
+from workunits.signing import Identity
 
 PATIENCE = 60.0
 WITHOUT_TCP = Network(tcp=TcpPolicy.NEVER)
@@ -40,6 +41,9 @@ class Tracker:
         self.reach_requests = 0
         self.announced: list[str] = []
         """The queries of HTTP announces."""
+
+        self.sockets: list[str] = []
+        """The queries of WebSockets."""
 
         self.service: AnnounceService | None = None
         self._runner: web.AppRunner | None = None
@@ -71,8 +75,9 @@ class Tracker:
 
     @web.middleware
     async def _listen(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.path.startswith("/announce") and "Upgrade" not in request.headers:
-            self.announced.append(request.query_string)
+        if request.path.startswith("/announce"):
+            asked = self.sockets if "Upgrade" in request.headers else self.announced
+            asked.append(request.query_string)
         return await handler(request)
 
     async def _reach(self, _: web.Request) -> web.Response:
@@ -141,6 +146,7 @@ class Peers:
         *,
         network: Network = WITHOUT_TCP,
         connector: Connector | None = None,
+        identity: Identity | None = None,
         gossip: Gossip | None = None,
         local_hosts: Sequence[str] | None = None,
         grace: float = 1000.0,
@@ -150,6 +156,7 @@ class Peers:
         swarm = BlobSwarm(
             *(store, self._tracker.url),
             network=network,
+            identity=identity,
             connector=connector,
             gossip=gossip,
             local_hosts=local_hosts,

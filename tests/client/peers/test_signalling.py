@@ -66,6 +66,46 @@ def test_a_download_that_lost_a_peer_looks_for_another_soon() -> None:
     assert due(schedule, 5.0) == Plan(Event.NONE, 1)
 
 
+def test_offers_that_nobody_takes_are_made_ever_less_often_until_something_changes() -> None:
+    schedule = Schedule(Random(1))
+    due(schedule, 0.0)
+    schedule.replied(reply(1, 1), 0.0, peers=0, pending=0)
+    now, waits = 0.0, []
+    for _ in range(6):
+        assert due(schedule, now) == Plan(Event.NONE, 1)
+        schedule.replied(reply(1, 1), now, peers=0, pending=0)
+        begun = now
+        while now < schedule._next:
+            now += 0.1
+        waits.append(now - begun)
+    assert waits[0] < 2.2 and waits[1] > 1.9 and 15.0 < waits[-1] < 33.0
+    assert due(schedule, now) is not None
+    schedule.replied(reply(2, 1), now, peers=0, pending=0)
+    assert schedule._next <= now + 2.0
+
+
+def test_peers_that_are_dialled_are_no_reason_for_offers() -> None:
+    schedule = Schedule(Random(1))
+    due(schedule, 0.0)
+    schedule.addressed(1)
+    # One other, that announces in both ways as we do.
+    schedule.replied(reply(2, 2), 0.0, peers=0, pending=0)
+    assert due(schedule, 0.1) == Plan(Event.NONE, 3)
+    schedule.replied(reply(2, 2), 0.2, peers=1, pending=0)
+    assert due(schedule, 20.0, peers=1) == Plan(Event.NONE, 0)
+    schedule.replied(reply(3, 2), 20.0, peers=1, pending=0)
+    assert due(schedule, 20.1, peers=1) == Plan(Event.NONE, 1)
+
+
+def test_who_announces_in_two_ways_is_still_alone() -> None:
+    schedule = Schedule(Random(1))
+    due(schedule, 0.0)
+    schedule.replied(reply(0, 2), 0.0, peers=0, pending=0)
+    assert not schedule.alone
+    schedule.addressed(0)
+    assert schedule.alone
+
+
 def test_alone_is_who_was_told_that_nobody_else_is_there() -> None:
     schedule = Schedule(Random(1))
     due(schedule, 0.0)

@@ -6,11 +6,15 @@ from contextlib import suppress
 
 import pytest
 
+from client.peers.addresses import Address, Source
 from client.peers.network import Network, TcpPolicy
 from client.peers.swarm import BlobSwarm
+from client.peers.throttle import Rates
 from client.peers.transport import Dial
 from tests.client.peers.conftest import Peers, Tracker, until
 from workunits.errors import UnavailableError
+from workunits.passes import SignedPass
+from workunits.signing import Identity
 
 DATA = os.urandom(1_000_000)
 LAN = Network()
@@ -124,3 +128,50 @@ async def test_mdns_finds_peers_that_the_tracker_does_not_name(
         ref = store.add(DATA)
         seeder.seed(ref)
         assert (await leecher.fetch(ref)).read_bytes() == DATA
+
+
+async def test_announces_are_signed_where_only_members_may(peers: Peers, tracker: Tracker) -> None:
+    identity = Identity.from_seed(bytes(32))
+    tracker.reach = {"mode": "members"}
+    async with peers:
+        seeder, store = await peers.add(network=LAN, connector=NoWebRtc(), identity=identity)
+        ref = store.add(DATA)
+        seeder.seed(ref)
+        leecher, _ = await peers.add(network=LAN, connector=NoWebRtc(), identity=identity)
+        assert (await leecher.fetch(ref)).read_bytes() == DATA
+        await until(lambda: tracker.sockets)
+    for query in (*tracker.announced, *tracker.sockets):
+        signed = SignedPass.parse(query)
+        assert signed is not None and signed.member == identity.key
+
+
+async def test_nothing_is_signed_where_everybody_may(peers: Peers, tracker: Tracker) -> None:
+    tracker.reach = {"mode": "open"}
+    async with peers:
+        seeder, store = await peers.add(
+            network=LAN, connector=NoWebRtc(), identity=Identity.from_seed(bytes(32))
+        )
+        seeder.seed(store.add(DATA))
+        await until(lambda: tracker.announced and tracker.sockets)
+    assert all("member" not in query for query in (*tracker.announced, *tracker.sockets))
+
+
+async def test_peers_tell_each_other_of_peers(peers: Peers, tracker: Tracker) -> None:
+    slow = Network(limits=Rates(down=50_000))
+    async with peers:
+        seeder, store = await peers.add(network=LAN, connector=NoWebRtc())
+        ref = store.add(DATA)
+        seeder.seed(ref)
+        async with asyncio.TaskGroup() as group:
+            between = await add(peers, network=slow)
+            waiting = group.create_task(between.fetch(ref))
+            await until(lambda: seeder.stats.peers == 1)
+            await tracker.stop()
+            leecher = await add(peers)
+            fetching = group.create_task(leecher.fetch(ref))
+            await until(lambda: leecher.stats.blobs)
+            (member,) = leecher._members.values()
+            member.book.add([Address("127.0.0.1", between.port)], Source.TRACKER)
+            assert (await fetching).read_bytes() == DATA
+            assert not waiting.done() and seeder.stats.sent > len(DATA)
+            waiting.cancel()
