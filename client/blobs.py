@@ -100,6 +100,7 @@ class BlobStore:
         self._holds: dict[BlobRef, set[str]] = {}
         self._holding = False  # until then what is written down is of the process before us
         self._reserved = 0
+        self._claimed = 0
         self._closed = False
         try:
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -141,10 +142,12 @@ class BlobStore:
 
     @property
     def used(self) -> int:
-        """Bytes of content in the store and set aside for downloads, also unfinished ones."""
+        """Bytes of content in the store and set aside, for downloads, also unfinished ones, and for
+        what is kept elsewhere."""
         with self._mutex:
             parts = sum(ref.length for ref in self._parts)
-            return sum(ref.length for ref in self._entries) + parts + self._reserved
+            blobs = sum(ref.length for ref in self._entries)
+            return blobs + parts + self._reserved + self._claimed
 
     def room(self) -> int:
         """Bytes that one new blob could take now, when all that may go makes room for it."""
@@ -180,6 +183,10 @@ class BlobStore:
         """The metainfo of a blob of which a part is here."""
         part = self._parts.get(ref)
         return part.info if part is not None else None
+
+    def part_folder(self, ref: BlobRef) -> Path:
+        """Where the first download of ``ref`` at a time writes, also before ``begin``."""
+        return self._root / INCOMING / str(ref)
 
     def path_of(self, ref: BlobRef) -> Path | None:
         """The file with the content, or None. Counts as a use. Never write to it."""
@@ -228,6 +235,17 @@ class BlobStore:
         """Why ``ref`` is kept."""
         with self._mutex:
             return frozenset(self._holds.get(ref, ()))
+
+    def claim(self, size: int) -> None:
+        """Count ``size`` bytes as used by what is kept elsewhere, in place of an earlier claim; for
+        more of them blobs that nobody holds go.
+
+        Raises ``LimitError`` when they can never fit and ``SpaceError`` when they do not fit now.
+        """
+        with self._mutex:
+            if size > self._claimed:
+                self._make_room(size - self._claimed)
+            self._claimed = size
 
     # -- writing ----------------------------------------------------------------------------
 

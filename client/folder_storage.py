@@ -188,6 +188,15 @@ class FolderStorage:
         """Pieces that were on disk when the download began."""
         return self._verified
 
+    @property
+    def digests(self) -> bytes:
+        """The SHA-256 digests of all pieces in order; empty while one lacks."""
+        with self._mutex:
+            if self.info.v2 is None or len(self._digests) < self.info.count:
+                return b""
+            parts = [self._digests[piece] for piece in range(self.info.count)]
+        return b"".join(parts) if all(parts) else b""
+
     def write(self, offset: int, data: bytes | memoryview) -> None:
         """Write part of the stream; what falls on padding is dropped. Raises ``LocalError``."""
         self._check()

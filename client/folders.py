@@ -105,6 +105,7 @@ class FolderShelf:
         self._name = name
         self._layers = dict(layers or {})
         self._complete = complete
+        self._digests = b""
         self._syncer = syncer or shared_syncer()
         self._watch = watch
 
@@ -135,14 +136,27 @@ class FolderShelf:
         except SwarmError:
             anchor.close()
             raise
-        return FolderReader(self._info, Files(anchor, self._info, places))
+        digests = self._digests or _digests_of(self._info, self._layers)
+        return FolderReader(self._info, Files(anchor, self._info, places), digests)
+
+    def check(self, info: TorrentInfo) -> frozenset[int]:
+        """Read the files, change nothing, and say which pieces are good. For a thread.
+
+        Raises ``LocalError``.
+        """
+        files = Files(Anchor(self._folder), info, places_of(info, self._name))
+        try:
+            there = _look(files, info)
+            return frozenset(self._check_pieces(info, files, there, range(info.count)))
+        finally:
+            files.close()
 
     def begin(self, info: TorrentInfo) -> FolderStorage:
         """Receive the content, or go on with it, or take over what is there.
 
-        Blocks while files that are there are read: call it in a thread. Raises ``LimitError`` or
-        ``LocalError``, ``SpaceError`` when the disk has no room, and ``InUseError`` when another
-        process fetches it into the same folder.
+        For a thread: it reads files that are there. Raises ``LimitError`` or ``LocalError``,
+        ``SpaceError`` when the disk has no room, and ``InUseError`` when another process fetches
+        it into the same folder.
         """
         self._info = info
         places = places_of(info, self._name)
@@ -178,20 +192,17 @@ class FolderShelf:
                 raise folder_error(error, self._folder) from None
             raise
         return FolderStorage(
-            info,
-            files,
-            journal,
-            digests,
-            self._syncer,
+            *(info, files, journal, digests, self._syncer),
             fresh=fresh,
-            finished=partial(self._finished, anchor, name),
+            finished=partial(self._finished, anchor, name, digests),
             ended=partial(self._ended, anchor, name, lock, [places[index] for index in made]),
         )
 
     # -- inside -----------------------------------------------------------------------------
 
-    def _finished(self, anchor: Anchor, name: str) -> None:
+    def _finished(self, anchor: Anchor, name: str, digests: Mapping[int, bytes]) -> None:
         anchor.remove((name,))
+        self._digests = b"".join(digests[piece] for piece in sorted(digests))
         self._complete = True
 
     def _ended(
@@ -291,9 +302,10 @@ class FolderShelf:
 class FolderReader:
     """Files that are complete: a ``client.peers.storage.Storage`` that takes nothing."""
 
-    def __init__(self, info: TorrentInfo, files: Files) -> None:
+    def __init__(self, info: TorrentInfo, files: Files, digests: bytes = b"") -> None:
         self.info = info
         self.verified = frozenset(range(info.count))
+        self.digests = digests if len(digests) == info.count * HASH_SIZE else b""
         self._files = files
 
     def read(self, offset: int, size: int) -> bytes:
@@ -354,6 +366,15 @@ def _whole(info: TorrentInfo, digests: Mapping[int, bytes]) -> dict[int, bytes]:
             if layer_root(layer, info.piece_length // LEAF_SIZE) == file.root:
                 good |= {piece: digests[piece] for piece in pieces}
     return good
+
+
+def _digests_of(info: TorrentInfo, layers: Mapping[bytes, bytes]) -> bytes:
+    """The digests of all pieces in order, as far as ``layers`` tell them."""
+    parts = [
+        file.root if file.length <= info.piece_length else layers.get(file.root, b"")
+        for file in info.files
+    ]
+    return b"".join(parts)
 
 
 def _touching(info: TorrentInfo, files: Iterable[int]) -> list[int]:

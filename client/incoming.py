@@ -71,7 +71,8 @@ class Incoming:
         else:
             (folder / INFO).write_bytes(info.raw)
             self._journal = Journal.create(folder / JOURNAL, info.ref.v2)
-            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
+            # Another engine may have begun to write before the metainfo was known here.
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
         try:
             self._file = os.open(folder / CONTENT, flags | os.O_CLOEXEC, 0o600)
             os.ftruncate(self._file, info.length)

@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import re
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -14,11 +15,13 @@ from docker.errors import APIError, DockerException, NotFound
 
 from sandbox.address import is_listening
 from sandbox.image import describe, find, hash_of, volumes
+from sandbox.layers import archive, check, tag
 from sandbox.profile import DEADLINE_LABEL, LABEL, OWNER_LABEL
 from workunits.errors import LocalError, MalformedError, UnavailableError
 
 Result = TypeVar("Result")
 _CALL_SECONDS = 60
+_LOAD_SECONDS = 3600
 _DOCTOR = "Check with `swarm doctor` that the engine is running, and start it."
 
 
@@ -67,6 +70,20 @@ class Calls:
         """The engine's own id of an image that may be used; ``UnavailableError`` without one."""
         return await self._call(lambda api: self._image(api, image))
 
+    async def load(self, image: str, layers: Sequence[tuple[bytes, Path]]) -> None:
+        """Load an image out of its layers. Raises ``MalformedError`` or ``LimitError`` when they
+        are not what they should be."""
+        stop = threading.Event()
+        try:
+            await asyncio.to_thread(self._load, image, layers, stop)
+        except asyncio.CancelledError:
+            stop.set()  # the thread ends with the next piece
+            raise
+
+    async def forget(self, image: str) -> bool:
+        """Remove an image that was loaded; false while something uses it."""
+        return await self._call(lambda api: self._forget(api, image))
+
     async def create(self, name: str, body: dict[str, Any]) -> str:
         """Create a container; returns its id."""
         return await self._call(lambda api: self._create(api, name, body))
@@ -97,11 +114,8 @@ class Calls:
         return await asyncio.to_thread(self._blocking, call)
 
     def _blocking(self, call: Callable[[docker.APIClient], Result]) -> Result:
-        if not is_listening(self.engine):
-            raise UnavailableError(
-                f"the Docker engine at {self.engine} does not answer", hint=_DOCTOR
-            )
-        try:
+        with self._errors():
+            self._require()
             if self._client is None:
                 self._client = docker.APIClient(
                     base_url=self.engine, timeout=_CALL_SECONDS, version="auto"
@@ -109,6 +123,17 @@ class Calls:
             if not self._checked:
                 self._check(self._client)
             return call(self._client)
+
+    def _require(self) -> None:
+        if not is_listening(self.engine):
+            raise UnavailableError(
+                f"the Docker engine at {self.engine} does not answer", hint=_DOCTOR
+            )
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
         except APIError as error:
             raise _translate(error) from None
         except (DockerException, requests.RequestException, OSError) as error:
@@ -172,6 +197,41 @@ class Calls:
             )
         self._hashes[found["Id"]] = image
         return cast("str", found["Id"])
+
+    def _load(
+        self, image: str, layers: Sequence[tuple[bytes, Path]], stop: threading.Event
+    ) -> None:
+        for _, path in layers:
+            check(path)
+            if stop.is_set():
+                return
+        # A client of its own: the engine says nothing while it unpacks.
+        with self._errors():
+            self._require()
+            with docker.APIClient(self.engine, timeout=_LOAD_SECONDS, version="auto") as api:
+                pieces = _until(archive(image, layers), stop)
+                error = _first_error(api.load_image(pieces))  # type: ignore[no-untyped-call]
+                if error:
+                    raise MalformedError(
+                        f"the engine refused the image {image[:19]}: {error}",
+                        hint="Check with `docker system df` that the engine has disk space; if it "
+                        "has, the image is broken.",
+                    )
+                got = hash_of(describe(api, tag(image)))
+                if got != image:
+                    api.remove_image(tag(image))
+                    raise MalformedError(f"the image {image[:19]} became {got[:19]}")
+
+    def _forget(self, api: docker.APIClient, image: str) -> bool:
+        try:
+            api.remove_image(tag(image))
+        except NotFound:
+            return True
+        except APIError as error:
+            if error.status_code == 409:
+                return False
+            raise
+        return True
 
     @staticmethod
     def _create(api: docker.APIClient, name: str, body: dict[str, Any]) -> str:
@@ -237,6 +297,19 @@ def _translate(error: APIError) -> LocalError:
             hint="Install the runtime and register it with the engine, or leave the option out.",
         )
     return UnavailableError(f"the Docker engine refused: {reason}", hint=_DOCTOR)
+
+
+def _first_error(progress: Iterable[dict[str, Any]]) -> str:
+    """What went wrong, of all that the engine says while it loads."""
+    errors = [str(each["error"]) for each in progress if "error" in each]
+    return _short(errors[0]) if errors else ""
+
+
+def _until(pieces: Iterable[bytes], stop: threading.Event) -> Iterator[bytes]:
+    for piece in pieces:
+        if stop.is_set():
+            raise UnavailableError("loading was stopped", hint="Try again.")
+        yield piece
 
 
 def _short(error: object) -> str:

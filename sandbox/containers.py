@@ -6,7 +6,7 @@ import itertools
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -69,6 +69,14 @@ class DockerSandbox:
     async def images(self) -> frozenset[str]:
         """See ``runner.Sandbox.images``."""
         return await self._calls.images()
+
+    async def load(self, image: str, layers: Sequence[tuple[bytes, Path]]) -> None:
+        """See ``runner.Sandbox.load``."""
+        await self._calls.load(image, layers)
+
+    async def forget(self, image: str) -> bool:
+        """See ``runner.Sandbox.forget``."""
+        return await self._calls.forget(image)
 
     async def open(self, program: Program) -> DockerCell:
         """See ``runner.Sandbox.open``. The first call also removes what dead processes left."""

@@ -4,16 +4,19 @@ For tests of everything around the sandbox, and for benchmarks of everything but
 """
 
 import asyncio
+import hashlib
 import shutil
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
+from sandbox.layers import check
 from sandbox.runner import STDERR_TAIL, Ending, Outcome, Program, Task
-from workunits.errors import LocalError, UnavailableError
+from workunits.errors import LocalError, MalformedError, UnavailableError
+from workunits.images import chain_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,24 @@ class FakeSandbox:
         self.check()
         return self.available
 
+    async def load(self, image: str, layers: Sequence[tuple[bytes, Path]]) -> None:
+        """See ``runner.Sandbox.load``."""
+        self.check()
+        for _, path in layers:
+            check(path)
+        digests = [hashlib.sha256(path.read_bytes()).digest() for _, path in layers]
+        if digests != [diff for diff, _ in layers] or chain_id(digests) != image:
+            raise MalformedError(f"the layers are not those of the image {image[:19]}")
+        self.available |= {image}
+
+    async def forget(self, image: str) -> bool:
+        """See ``runner.Sandbox.forget``."""
+        self.check()
+        if any(cell.program.image == image for cell in self._cells):
+            return False
+        self.available -= {image}
+        return True
+
     async def open(self, program: Program) -> "FakeCell":
         """See ``runner.Sandbox.open``."""
         self.check()
@@ -125,7 +146,7 @@ class FakeCell:
 
     def __init__(self, sandbox: FakeSandbox, program: Program) -> None:
         self._sandbox = sandbox
-        self._program = program
+        self.program = program
         self._folder = Path(tempfile.mkdtemp(prefix="fake-cell-"))
         self._busy = False
         self._closed = False
@@ -153,9 +174,9 @@ class FakeCell:
         played = await self._race(stage)
         ending = played.ending
         if ending is Ending.EXITED:
-            if played.cpu_seconds > self._program.limits.cpu_seconds:
+            if played.cpu_seconds > self.program.limits.cpu_seconds:
                 ending = Ending.CPU
-            elif self._size(stage, played) > self._program.limits.output_bytes:
+            elif self._size(stage, played) > self.program.limits.output_bytes:
                 ending = Ending.OUTPUT
         outputs = self._take(stage, played, into) if ending is Ending.EXITED else {}
         return Outcome(
@@ -171,9 +192,9 @@ class FakeCell:
     def _stage(self, task: Task) -> Stage:
         """Fresh folders with copies of what the unit may read."""
         shutil.rmtree(self._folder, ignore_errors=True)
-        stage = Stage(self._program, task, *(self._folder / part for part in ("job", "in", "out")))
+        stage = Stage(self.program, task, *(self._folder / part for part in ("job", "in", "out")))
         for folder, mounts in (
-            (stage.job, self._program.files),
+            (stage.job, self.program.files),
             (stage.inputs, task.inputs),
             (stage.out, ()),
         ):
@@ -192,7 +213,7 @@ class FakeCell:
 
     async def _race(self, stage: Stage) -> Played:
         """Play it, unless the wall limit or the engine's end comes first."""
-        limit = self._program.limits.wall_seconds
+        limit = self.program.limits.wall_seconds
         async with asyncio.TaskGroup() as group:
             play = group.create_task(_play(self._sandbox.play, stage))
             stop = group.create_task(self._sandbox._stopped.wait())

@@ -15,9 +15,10 @@ import docker
 import requests
 from docker.errors import DockerException
 
-from sandbox import packages, programs
+from sandbox import layers, packages, programs
 from sandbox.address import is_listening
 from workunits.errors import LocalError, MalformedError, UnavailableError
+from workunits.images import chain_id
 
 Say = Callable[[str], None]
 
@@ -48,19 +49,21 @@ _CHUNK = 1 << 20
 _REPOSITORY = "openswarm/image"
 
 
-def content_hash(layers: Sequence[str]) -> str:
+def content_hash(diffs: Sequence[str]) -> str:
     """Hash of an image's root file system, from the diff ids of its layers, lowest first.
 
     It is the ChainID of the OCI image specification: SHA-256 over the diff ids, and the diff id
     itself for one layer, so an imported tar file has the SHA-256 of its bytes. Configuration and
-    creation time do not count. Raises ``MalformedError`` when ``layers`` are not diff ids.
+    creation time do not count. Raises ``MalformedError`` when ``diffs`` are not diff ids.
     """
-    if not layers or not all(_DIFF_ID.fullmatch(layer) for layer in layers):
+    return chain_id(diff_ids(diffs))
+
+
+def diff_ids(diffs: Sequence[str]) -> list[bytes]:
+    """Diff ids, ``sha256:`` and 64 hex digits each, as bytes; raises ``MalformedError``."""
+    if not all(_DIFF_ID.fullmatch(diff) for diff in diffs):
         raise MalformedError("an image must have layers that are named by sha256")
-    chain = layers[0]
-    for layer in layers[1:]:
-        chain = "sha256:" + hashlib.sha256(f"{chain} {layer}".encode()).hexdigest()
-    return chain
+    return [bytes.fromhex(diff.removeprefix("sha256:")) for diff in diffs]
 
 
 def hash_of(inspected: dict[str, Any]) -> str:
@@ -143,6 +146,44 @@ def load(engine: str, tar: Path, say: Say) -> str:
             hint="Give the tar file uncompressed, as it was hashed.",
         )
     return got
+
+
+def save(engine: str, image: str, folder: Path, say: Say) -> tuple[str, list[tuple[bytes, Path]]]:
+    """Write the layers of an image of the engine into ``folder``, unless they are there.
+
+    ``image`` is a content hash, or a name or id that the engine knows. Returns the content hash,
+    and diff id and file of each layer, lowest first. Raises ``UnavailableError`` when the engine
+    does not answer or does not have it, ``MalformedError`` or ``LimitError`` when it cannot travel
+    through the swarm, and ``LocalError`` when the disk fails.
+    """
+    if not is_listening(engine):
+        raise UnavailableError(
+            f"the Docker engine at {engine} does not answer",
+            hint="Check with `swarm doctor` that the engine is running, and start it.",
+        )
+    try:
+        with docker.APIClient(base_url=engine, timeout=600, version="auto") as api:
+            found = find(api, image) if _DIFF_ID.fullmatch(image) else None
+            found = found or describe(api, image)
+            name = hash_of(found)
+            diffs = diff_ids(found["RootFS"]["Layers"])
+            if declared := volumes(found):
+                say(f"the image declares volumes ({', '.join(declared)}), which are left out")
+            say(f"taking {len(diffs)} layers of the image {name[7:19]} out of the engine")
+            files = layers.split(api.get_image(found["Id"]), diffs, folder)
+    except docker.errors.NotFound:
+        raise UnavailableError(
+            f"the engine has no image {image[:100]}",
+            hint="Look for it with `swarm image list`.",
+        ) from None
+    except (DockerException, requests.RequestException) as error:
+        raise UnavailableError(
+            f"the Docker engine at {engine} could not give an image: {error}",
+            hint="Check with `swarm doctor` that the engine is running.",
+        ) from None
+    for file in dict.fromkeys(files):
+        layers.check(file)
+    return name, list(zip(diffs, files, strict=True))
 
 
 def runtime(engine: str, cache: Path, say: Say) -> str:

@@ -5,7 +5,7 @@ Whoever runs units needs only this module. ``sandbox.containers`` is the real im
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -166,6 +166,17 @@ class Sandbox(Protocol):
 
     async def images(self) -> frozenset[str]:
         """Content hashes of the images that programs can use at once."""
+
+    async def load(self, image: str, layers: Sequence[tuple[bytes, Path]]) -> None:
+        """Make an image usable, out of its layers: diff id and tar file of each, lowest first.
+
+        Raises ``MalformedError`` or ``LimitError`` when they are not the image or may not be used,
+        ``LocalError`` when they cannot be read, and ``UnavailableError`` when the engine does not
+        answer or has no room.
+        """
+
+    async def forget(self, image: str) -> bool:
+        """Remove an image that ``load`` brought; whether it is gone. One in use stays."""
 
     async def open(self, program: Program) -> Cell:
         """Prepare a place for ``program``.

@@ -14,6 +14,7 @@ from pathlib import Path
 from aiohttp import web
 
 from tracker.address import ADDRESS_FILE, Address, operator_identity
+from tracker.announce.front import AnnounceSite
 from tracker.announce.handlers import AnnounceService
 from tracker.api.errors import errors
 from tracker.api.handlers import Api
@@ -102,7 +103,7 @@ async def _serve(
     writer.start()
     await runner.setup()
     try:
-        address = await _listen(runner, listen)
+        address = await _listen(runner, announce, listen)
         (data / ADDRESS_FILE).write_text(address.url + "\n")
         async with asyncio.TaskGroup() as group:
             ticking = group.create_task(sessions.tick())
@@ -116,8 +117,8 @@ async def _serve(
         (data / ADDRESS_FILE).unlink(missing_ok=True)
 
 
-async def _listen(runner: web.AppRunner, listen: Address) -> Address:
-    site = web.TCPSite(runner, listen.host, listen.port, reuse_address=True)
+async def _listen(runner: web.AppRunner, announce: AnnounceService, listen: Address) -> Address:
+    site = AnnounceSite(runner, announce, listen.host, listen.port)
     try:
         await site.start()
     except OSError as error:

@@ -294,9 +294,11 @@ class Picker:
         """Give up on what takes too long; returns the peers that are of no use."""
         useless = []
         for peer, supply in self._peers.items():
-            if not supply.asked:
-                continue
             silent = now - supply.heard
+            if not supply.asked:
+                if silent > DROP_TIMEOUT and self._refuses(peer, supply):
+                    useless.append(peer)
+                continue
             if silent > DROP_TIMEOUT:
                 useless.append(peer)
             if silent > STALL_TIMEOUT:
@@ -380,6 +382,11 @@ class Picker:
         if supply.choked:
             pieces = pieces & supply.fast
         return pieces - supply.refused if supply.refused else pieces
+
+    def _refuses(self, peer: Peer, supply: Supply) -> bool:
+        """Whether a peer has rejected requests for all that it says it has for us."""
+        refused = bool(supply.refused) and not supply.choked
+        return refused and self.interesting(peer) and not self._usable(supply)
 
     def _take_from(
         self, piece: int, peer: Peer, room: int, chosen: list[Block], now: float

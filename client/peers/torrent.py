@@ -77,7 +77,7 @@ class Torrent:
         self._port = port
         self._acquaint = acquaint
         self._exchange = Exchange()
-        self._upload = Upload()
+        self._upload = Upload(seeding=shelf.complete)
         self._peers: dict[Connection, None] = {}
         self._storage: Storage | None = None
         self._distrusted: set[Hashable] = set()
@@ -196,6 +196,7 @@ class Torrent:
                 data = self._content(block)
                 await channel.send(protocol.serve(block, data))
                 self.traffic.sent += len(data)
+                self._upload.took(connection, len(data), self._clock())
 
     def _handle(self, connection: Connection, event: protocol.Event, now: float) -> None:
         wire = connection.wire
@@ -343,6 +344,7 @@ class Torrent:
                 self.progressed = now
                 if isinstance(peer, Connection):
                     self.traffic.peers += len(data)
+                    self._upload.gave(peer, len(data), now)
                 else:
                     self.traffic.webseed += len(data)
             case download.Check(piece, root):
@@ -474,6 +476,7 @@ class Torrent:
             self.fail(error)
             raise
         self._download = None
+        self._upload.seeding = True
         for connection in self._joined():
             if connection.every:
                 connection.ended.set()

@@ -229,3 +229,19 @@ def test_a_removed_blob_is_gone(store: BlobStore) -> None:
 def test_stored_files_are_read_only(store: BlobStore) -> None:
     path = store.path_of(store.add(b"fixed"))
     assert path is not None and path.stat().st_mode & 0o777 == 0o444
+
+
+def test_what_is_kept_elsewhere_counts_too(tmp_path: Path) -> None:
+    with BlobStore(tmp_path, quota=1000) as store:
+        old, held = store.add(b"a" * 300), store.add(b"b" * 300)
+        store.hold(held, "use")
+        store.claim(400)
+        assert (store.used, store.room()) == (1000, 300)
+        store.claim(500)
+        assert store.path_of(old) is None
+        assert (store.used, store.room()) == (800, 200)
+        with pytest.raises(SpaceError):
+            store.claim(701)
+        assert store.used == 800
+        store.claim(0)
+        assert store.room() == 700

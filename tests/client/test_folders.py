@@ -48,6 +48,11 @@ def digest_of(info: TorrentInfo, piece: int) -> bytes:
     return piece_root(data, info, piece) if info.v2 else b""
 
 
+def digests_of(document: TorrentDocument) -> bytes:
+    layers = document.layers
+    return b"".join(layers.get(file.root, file.root) for file in document.info.files)
+
+
 def put(storage: FolderStorage, *pieces: int, keep: bool = True) -> None:
     """Write pieces as they would come from peers."""
     info = storage.info
@@ -77,6 +82,7 @@ def test_a_folder_is_fetched_in_any_order(
     shelf = FolderShelf(tmp_path / "new", syncer=syncer)
     storage = shelf.begin(info)
     assert storage.verified == frozenset()
+    assert storage.digests == b""
     order = list(range(info.count))
     Random(1).shuffle(order)
     put(storage, *order)
@@ -95,7 +101,10 @@ def test_a_folder_is_fetched_in_any_order(
         storage.read(0, 1)
     reader = shelf.open()
     assert reader.read(0, info.length) == stream_of(info)
+    assert reader.digests == digests_of(documents[kind])
     reader.close()
+    shared = FolderShelf(tmp_path / "new", info, layers=documents[kind].layers, complete=True)
+    assert shared.open().digests == digests_of(documents[kind])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -304,6 +313,19 @@ def test_two_downloads_do_not_write_into_one_folder(
     again = FolderShelf(tmp_path, syncer=syncer).begin(documents["v1"].info)
     assert again.verified == {0}
     again.close()
+
+
+def test_files_can_be_checked_without_a_change(
+    documents: dict[str, TorrentDocument], tmp_path: Path
+) -> None:
+    info = documents["hybrid"].info
+    write(tmp_path, "D", FOLDER)
+    assert FolderShelf(tmp_path).check(info) == set(range(info.count))
+    (tmp_path / "D/sub/b").unlink()
+    lost = set(info.pieces_of(info.files[2]))
+    assert FolderShelf(tmp_path).check(info) == set(range(info.count)) - lost
+    assert not (tmp_path / "D/sub/b").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["D"]
 
 
 def test_digests_that_lead_elsewhere_are_refused(

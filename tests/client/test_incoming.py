@@ -60,7 +60,7 @@ def test_what_was_kept_is_there_the_next_time(opened: Opened, restarts: bool) ->
     path = again.commit()
     again.close()
     assert path.read_bytes() == DATA and store.refs() == (REF,)
-    assert sorted(each.name for each in path.parent.iterdir()) == ["content", "info"]
+    assert sorted(each.name for each in path.parent.iterdir()) == ["content", "info", "layer"]
     assert store.parts() == {} and store.used == len(DATA)
     assert list((opened.folder / "incoming").iterdir()) == []
 

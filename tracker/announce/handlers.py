@@ -1,28 +1,35 @@
-"""The announce service on aiohttp: sockets, clocks and counters around the pure parts."""
+"""The announce service: clocks, counters and connections around the pure parts.
+
+``answer`` and ``open`` do the work for ``front`` (TCP), ``udp`` has a service of its own on the
+same state, and the routes do it for requests that come by way of aiohttp.
+"""
 
 import asyncio
 import random
 import secrets
 import time
 from asyncio import TaskGroup
-from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Protocol
 
-from aiohttp import WSMsgType, web
+from aiohttp import web
 
 from tracker.announce import http
+from tracker.announce.admission import Admission, Mode
+from tracker.announce.frames import Close
+from tracker.announce.requests import RequestParser, accept
 from tracker.announce.signalling import Relay, Send
+from tracker.announce.sockets import Socket
 from tracker.announce.swarms import Limits, Swarms
-from workunits.errors import RemoteError
+from workunits.errors import LimitError, MalformedError, RemoteError
 from workunits.wire import signalling as wire
 
 HEARTBEAT = 30.0
-CLOSE_TIMEOUT = 2.0
+BEAT_EVERY = 1.0
 PRUNE_EVERY = 15.0
 MAX_SOCKETS = 20_000
-MAX_WAITING = 256
-MAX_WAITING_CHARACTERS = 1024 * 1024
+_PATHS = ("/announce", "/announce/{passkey}")
 
 
 @dataclass(slots=True)
@@ -36,6 +43,10 @@ class Counters:
     sockets_opened: int = 0
     http_announces: int = 0
     http_scrapes: int = 0
+    udp_connects: int = 0
+    udp_announces: int = 0
+    udp_scrapes: int = 0
+    udp_dropped: int = 0
     socket_messages: int = 0
     relayed_offers: int = 0
     relayed_answers: int = 0
@@ -45,191 +56,253 @@ class Counters:
     offers_expired: int = 0
 
 
-class Connection:
-    """One WebSocket and what waits to be sent on it. Compared by identity."""
+class Beating(Protocol):
+    """A connection that wants to be called every ``HEARTBEAT`` seconds."""
 
-    __slots__ = ("_open", "_ready", "_request", "_size", "_socket", "_waiting")
+    def beat(self) -> None:
+        """See whether anybody is there."""
 
-    def __init__(self, socket: web.WebSocketResponse, request: web.Request) -> None:
-        self._socket = socket
-        self._request = request
-        self._waiting: deque[str] = deque()
-        self._size = 0
-        self._ready = asyncio.Event()
-        self._open = True
-
-    def push(self, text: str) -> bool:
-        """Queue a frame, never waiting. False if the receiver was too slow and was dropped."""
-        if not self._open:
-            return True
-        if len(self._waiting) >= MAX_WAITING or self._size > MAX_WAITING_CHARACTERS:
-            self._open = False
-            self._waiting.clear()
-            if self._request.transport is not None:
-                self._request.transport.abort()
-            return False
-        self._waiting.append(text)
-        self._size += len(text)
-        self._ready.set()
-        return True
-
-    async def write(self) -> None:
-        """Send what is queued until the socket is gone; the only writer of this socket."""
-        try:
-            while True:
-                await self._ready.wait()
-                self._ready.clear()
-                while self._waiting:
-                    text = self._waiting.popleft()
-                    self._size -= len(text)
-                    await self._socket.send_str(text)
-        except ConnectionError:
-            # The reader sees the end of the socket too, and cleans up.
-            self._open = False
-
-    async def close(self) -> None:
-        """Say goodbye, waiting for the other side a short time only."""
-        self._open = False
-        await self._socket.close(code=1001, message=b"the tracker is stopping")
+    def close(self) -> None:
+        """The tracker is stopping."""
 
 
-def peer_address(request: web.Request) -> str:
+def peer_address(host: str, _: Mapping[str, str]) -> str:
     """The address that the request came from, as the socket says it."""
-    return request.remote or ""
+    return host
+
+
+def status_of(error: RemoteError) -> int:
+    """The HTTP status of a WebSocket that is not opened."""
+    match error:
+        case LimitError():
+            return 503
+        case MalformedError():
+            return 400
+        case _:
+            return 403
 
 
 class AnnounceService:
-    """``GET /announce`` (HTTP and WebSocket) and ``GET /scrape``.
+    """Announces, scrapes and relays, whoever carries them.
 
-    ``tracked`` says which info-hashes (20 bytes) are welcome: those of jobs and registered ones.
-    ``source`` says where a request came from; replace it only behind a proxy that you run.
+    ``admission`` says who may announce what (``tracked`` is short for one that lists those
+    info-hashes). ``source`` says where a request came from, given the socket's address and the
+    request's header fields by their names in lower case; replace it only behind a proxy that you
+    run.
     """
 
     def __init__(
         self,
         *,
-        tracked: Callable[[bytes], bool],
+        admission: Admission | None = None,
+        tracked: Callable[[bytes], bool] | None = None,
         limits: Limits | None = None,
         clock: Callable[[], float] = time.monotonic,
         rng: random.Random | None = None,
-        source: Callable[[web.Request], str] = peer_address,
+        source: Callable[[str, Mapping[str, str]], str] = peer_address,
     ) -> None:
         seeded = random.Random(secrets.randbits(128))  # noqa: S311 - drawing peers is no secret
-        self.swarms = Swarms(tracked=tracked, rng=rng or seeded, limits=limits)
-        self._relay: Relay[Connection] = Relay(self.swarms)
-        self._clock = clock
-        self._source = source
-        self._connections: set[Connection] = set()
-        self._tally = Counters()
+        if admission is None:
+            mode = Mode.OPEN if tracked is None else Mode.LISTED
+            admission = Admission(mode, listed=tracked or (lambda _: True), wall=time.time)
+        self.admission = admission
+        self.swarms = Swarms(tracked=admission.tracked, rng=rng or seeded, limits=limits)
+        self.requests = RequestParser()
+        self.source = source
+        self.clock = clock
+        self.tally = Counters()
+        self._relay: Relay[Socket] = Relay(self.swarms)
+        self._sockets: set[Socket] = set()
+        self._beats: dict[Beating, float] = {}
+        self._empty = asyncio.Event()
 
     def routes(self) -> list[web.RouteDef]:
         """The routes, for an application that adds them itself (see ``add_to``)."""
+        scrapes = [path.replace("announce", "scrape") for path in _PATHS]
         return [
-            web.get("/announce", self._get_announce, allow_head=False),
-            web.get("/scrape", self._get_scrape, allow_head=False),
+            *(web.get(path, self._get_announce, allow_head=False) for path in _PATHS),
+            *(web.get(path, self._get_scrape, allow_head=False) for path in scrapes),
         ]
 
     def add_to(self, app: web.Application) -> None:
-        """Add routes, the pruning task and an orderly end to ``app``."""
+        """Add routes, the service's tasks and an orderly end to ``app``."""
         app.add_routes(self.routes())
-        app.cleanup_ctx.append(self._pruning)
+        app.cleanup_ctx.append(self._tasks)
         app.on_shutdown.append(self._hang_up)
 
     def counters(self) -> Counters:
         """A copy of the counters as they stand."""
         return replace(
-            self._tally,
+            self.tally,
             peers=self.swarms.peer_count,
             swarms=self.swarms.swarm_count,
-            sockets=len(self._connections),
+            sockets=len(self._sockets),
             outstanding_offers=self._relay.outstanding,
         )
 
     def prune(self) -> None:
         """Forget peers and offers whose time is over; called every 15 seconds by the app."""
-        now = self._clock()
-        self._tally.peers_expired += self.swarms.prune(now)
-        self._tally.offers_expired += self._relay.prune(now)
+        now = self.clock()
+        self.tally.peers_expired += self.swarms.prune(now)
+        self.tally.offers_expired += self._relay.prune(now)
+
+    def beat(self) -> None:
+        """Call every connection whose turn it is; called every second by the app."""
+        now = self.clock()
+        due = []
+        for connection, when in self._beats.items():
+            if when > now:
+                break
+            due.append(connection)
+        for connection in due:
+            self.watch(connection)
+            connection.beat()
+
+    def watch(self, connection: Beating) -> None:
+        """Call ``connection`` in ``HEARTBEAT`` seconds, and then again and again."""
+        self._beats.pop(connection, None)
+        self._beats[connection] = self.clock() + HEARTBEAT
+
+    def unwatch(self, connection: Beating) -> None:
+        """Call it no more."""
+        self._beats.pop(connection, None)
+
+    def answer(self, target: str, source: str) -> bytes:
+        """The bencoded reply to a GET of ``target`` (path and query, still percent-encoded) that
+        came from ``source``, an IP address in text. Refusals are replies too."""
+        query = target.partition("?")[2]
+        try:
+            self.admission.admit(target)
+            if target.startswith("/scrape"):
+                self.tally.http_scrapes += 1
+                return http.answer_scrape(self.swarms, query)
+            self.tally.http_announces += 1
+            return http.answer_announce(self.swarms, query, source, self.clock())
+        except RemoteError as error:
+            self.tally.refused += 1
+            return http.failure(error)
+
+    def open(
+        self,
+        target: str,
+        source: str,
+        lost: Callable[[Exception | None], None] | None = None,
+    ) -> Socket:
+        """A WebSocket for who has asked for ``target``. Raises ``RemoteError`` for who may not
+        have one; ``status_of`` is how to say so."""
+        admitted = self.admission.admit(target)
+        if len(self._sockets) >= MAX_SOCKETS:
+            raise LimitError("too many WebSockets", hint="try again later")
+        socket = Socket(self, source, admitted, lost=lost)
+        self._sockets.add(socket)
+        self.watch(socket)
+        self.tally.sockets_opened += 1
+        return socket
+
+    def receive(self, socket: Socket, raw: bytes, *, text: bool) -> None:
+        """Take a message of a WebSocket."""
+        self.tally.socket_messages += 1
+        try:
+            message = wire.parse_from_client(raw)
+            if not isinstance(message, wire.Answer):
+                self.admission.confirm(socket.admitted)
+        except RemoteError as error:
+            if text and not _is_utf8(raw):
+                socket.close(Close.NOT_TEXT, "a text message is not UTF-8")
+                return
+            self._deliver(Send(socket, wire.Failure.answering(raw, error)))
+            return
+        for send in self._relay.receive(socket, message, self.clock()):
+            self._deliver(send)
+
+    def gone(self, socket: Socket) -> None:
+        """A WebSocket is no more."""
+        self._sockets.discard(socket)
+        self.unwatch(socket)
+        self._relay.close(socket)
+        if not self._sockets:
+            self._empty.set()
+
+    def _deliver(self, send: Send[Socket]) -> None:
+        match send.message:
+            case wire.RelayedOffer():
+                self.tally.relayed_offers += 1
+            case wire.RelayedAnswer():
+                self.tally.relayed_answers += 1
+            case wire.Failure():
+                self.tally.refused += 1
+        if not send.to.send(send.message.pack()):
+            self.tally.slow_dropped += 1
 
     async def _get_announce(self, request: web.Request) -> web.StreamResponse:
         if request.headers.get("Upgrade", "").lower() == "websocket":
-            return await self._serve_socket(request)
-        self._tally.http_announces += 1
-        query = request.raw_path.partition("?")[2]
-        try:
-            body = http.answer_announce(self.swarms, query, self._source(request), self._clock())
-        except RemoteError as error:
-            self._tally.refused += 1
-            body = http.failure(error)
-        return web.Response(body=body, content_type="text/plain")
+            return await self._adopt(request)
+        return self._respond(request)
 
     async def _get_scrape(self, request: web.Request) -> web.StreamResponse:
-        self._tally.http_scrapes += 1
+        return self._respond(request)
+
+    def _respond(self, request: web.Request) -> web.Response:
+        source = self.source(request.remote or "", _named(request))
+        return web.Response(body=self.answer(request.raw_path, source), content_type="text/plain")
+
+    async def _adopt(self, request: web.Request) -> web.StreamResponse:
+        """Take the connection away from aiohttp, for a WebSocket that did not come by ``front``."""
+        named, transport, behind = _named(request), request.transport, request.protocol
+        over = asyncio.get_running_loop().create_future()
+
+        def lost(error: Exception | None) -> None:
+            behind.connection_lost(error)
+            if not over.done():
+                over.set_result(None)
+
         try:
-            body = http.answer_scrape(self.swarms, request.raw_path.partition("?")[2])
+            head = accept(named)
+            source = self.source(request.remote or "", named)
+            socket = self.open(request.raw_path, source, lost)
         except RemoteError as error:
-            self._tally.refused += 1
-            body = http.failure(error)
-        return web.Response(body=body, content_type="text/plain")
+            return web.Response(status=status_of(error), text=error.message)
+        if transport is None:
+            self.gone(socket)
+            raise ConnectionResetError
+        transport.write(head)
+        transport.set_protocol(socket)
+        socket.connection_made(transport)
+        await over
+        # Nobody is there any more to get this.
+        return web.Response()
 
-    async def _serve_socket(self, request: web.Request) -> web.StreamResponse:
-        if len(self._connections) >= MAX_SOCKETS:
-            return web.Response(status=503, text="too many WebSockets; try again later")
-        socket = web.WebSocketResponse(
-            timeout=CLOSE_TIMEOUT,
-            heartbeat=HEARTBEAT,
-            compress=False,
-            max_msg_size=wire.MAX_MESSAGE,
-        )
-        await socket.prepare(request)
-        connection = Connection(socket, request)
-        self._connections.add(connection)
-        self._tally.sockets_opened += 1
-        try:
-            async with TaskGroup() as tasks:
-                writer = tasks.create_task(connection.write())
-                async for frame in socket:
-                    if frame.type in (WSMsgType.TEXT, WSMsgType.BINARY):
-                        self._receive(connection, frame.data)
-                writer.cancel()
-        finally:
-            self._connections.discard(connection)
-            self._relay.close(connection)
-        return socket
-
-    def _receive(self, connection: Connection, raw: str | bytes) -> None:
-        self._tally.socket_messages += 1
-        try:
-            message = wire.parse_from_client(raw)
-        except RemoteError as error:
-            self._deliver(Send(connection, wire.Failure.answering(raw, error)))
-            return
-        for send in self._relay.receive(connection, message, self._clock()):
-            self._deliver(send)
-
-    def _deliver(self, send: Send[Connection]) -> None:
-        match send.message:
-            case wire.RelayedOffer():
-                self._tally.relayed_offers += 1
-            case wire.RelayedAnswer():
-                self._tally.relayed_answers += 1
-            case wire.Failure():
-                self._tally.refused += 1
-        if not send.to.push(send.message.encode()):
-            self._tally.slow_dropped += 1
-
-    async def _pruning(self, _: web.Application) -> AsyncIterator[None]:
+    async def _tasks(self, _: web.Application) -> AsyncIterator[None]:
         async with TaskGroup() as tasks:
-            pruner = tasks.create_task(self._prune_forever())
+            running = [
+                tasks.create_task(_forever(self.prune, lambda: PRUNE_EVERY)),
+                tasks.create_task(_forever(self.beat, lambda: BEAT_EVERY)),
+            ]
             yield
-            pruner.cancel()
-
-    async def _prune_forever(self) -> None:
-        while True:
-            await asyncio.sleep(PRUNE_EVERY)
-            self.prune()
+            for task in running:
+                task.cancel()
 
     async def _hang_up(self, _: web.Application) -> None:
-        async with TaskGroup() as tasks:
-            for connection in tuple(self._connections):
-                tasks.create_task(connection.close())
+        self._empty.clear()
+        for connection in tuple(self._beats):
+            connection.close()
+        if self._sockets:
+            await self._empty.wait()
+
+
+async def _forever(step: Callable[[], None], seconds: Callable[[], float]) -> None:
+    while True:
+        await asyncio.sleep(seconds())
+        step()
+
+
+def _named(request: web.Request) -> Mapping[str, str]:
+    return {name.lower(): value for name, value in request.headers.items()}
+
+
+def _is_utf8(raw: bytes) -> bool:
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -1,16 +1,19 @@
 """BitTorrent over HTTP: the query of an announce or a scrape in, the bencoded reply out.
 
-Sources: BEP 3 (announce), 7 (IPv6), 23 (compact), 48 (scrape). The address of a peer is the one
-that its request came from; the ``ip`` parameter is never looked at, because honouring it lets
-anyone aim a swarm at a victim (BEP 7).
+Sources: BEP 3 (announce), 7 (IPv6), 21 (partial seeds), 23 (compact), 31 (retry), 48 (scrape). The
+address of a peer is the one that its request came from; the ``ip`` parameter is never looked at,
+because honouring it lets anyone aim a swarm at a victim (BEP 7).
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import IPv6Address, ip_address
+from ipaddress import ip_address
+from math import ceil
+from socket import AF_INET, AF_INET6, inet_pton
 from urllib.parse import unquote_to_bytes
 
-from tracker.announce.swarms import Carrier, Peer, Swarms
+from tracker.announce.pace import HurryError
+from tracker.announce.swarms import PORT_SIZE, Carrier, Counts, Peer, Swarms
 from workunits import canonical
 from workunits.errors import LimitError, MalformedError, RemoteError
 from workunits.wire.signalling import ID_SIZE, MAX_COUNTER, MAX_SCRAPE, Event
@@ -21,12 +24,17 @@ SCRAPE_INTERVAL = 5 * 60
 DEFAULT_PEERS = 50
 MAX_PEERS = 100
 MAX_QUERY = 24 * 1024
-PORT_SIZE = 2
-V4_SIZE = 4 + PORT_SIZE
+MAX_TOKEN = 64
+MAX_TRACKER_ID = 64
 
 _KNOWN = frozenset(
-    b"info_hash peer_id port uploaded downloaded left event numwant compact no_peer_id".split()
+    (
+        *("info_hash", "peer_id", "port", "uploaded", "downloaded", "left", "event", "numwant"),
+        *("compact", "no_peer_id", "key", "trackerid"),
+    )
 )
+_MAPPED = bytes(10) + b"\xff\xff"
+_FULL = b"the tracker is full and will not hand you to others"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +51,11 @@ class AnnounceQuery:
     no_peer_id: bool = False
     uploaded: int = 0
     downloaded: int = 0
+    token: bytes = b""
+    """``key`` on the wire: a secret of the client, which shows who it is at another address."""
+
+    tracker_id: bytes = b""
+    """``trackerid`` on the wire; the reply says it again."""
 
 
 def parse_announce(query: str) -> AnnounceQuery:
@@ -50,35 +63,39 @@ def parse_announce(query: str) -> AnnounceQuery:
 
     Unknown parameters are ignored. Raises ``MalformedError`` or ``LimitError``.
     """
-    fields: dict[bytes, bytes] = {}
+    fields: dict[str, bytes] = {}
     for name, value in _pairs(query):
         if name in _KNOWN:
             if name in fields:
-                raise MalformedError(f"{name.decode()} is given twice", hint="give it once")
-            fields[name] = value
-    port = _number(fields, b"port")
+                raise MalformedError(f"{name} is given twice", hint="give it once")
+            fields[name] = _unquote(value)
+    port = _number(fields, "port")
     if port is None or not 0 < port < 65536:
         raise MalformedError(
             "port must be a number from 1 to 65535", hint="announce the port that you listen on"
         )
     return AnnounceQuery(
-        _identifier(fields.get(b"info_hash"), "info_hash"),
-        _identifier(fields.get(b"peer_id"), "peer_id"),
+        _identifier(fields.get("info_hash"), "info_hash"),
+        _identifier(fields.get("peer_id"), "peer_id"),
         port,
-        _number(fields, b"left"),
-        _event(fields.get(b"event", b"")),
+        _number(fields, "left"),
+        _event(fields.get("event", b"")),
         _numwant(fields),
-        fields.get(b"compact") != b"0",
-        fields.get(b"no_peer_id") == b"1",
-        _number(fields, b"uploaded") or 0,
-        _number(fields, b"downloaded") or 0,
+        fields.get("compact") != b"0",
+        fields.get("no_peer_id") == b"1",
+        _number(fields, "uploaded") or 0,
+        _number(fields, "downloaded") or 0,
+        _short(fields, "key", MAX_TOKEN),
+        _short(fields, "trackerid", MAX_TRACKER_ID),
     )
 
 
 def parse_scrape(query: str) -> tuple[bytes, ...]:
     """The info-hashes of a scrape, at least one. Raises as ``parse_announce``, and for none."""
     hashes = tuple(
-        _identifier(value, "info_hash") for name, value in _pairs(query) if name == b"info_hash"
+        _identifier(_unquote(value), "info_hash")
+        for name, value in _pairs(query)
+        if name == "info_hash"
     )
     if not hashes:
         raise MalformedError(
@@ -92,38 +109,43 @@ def parse_scrape(query: str) -> tuple[bytes, ...]:
     return hashes
 
 
-def answer_announce(swarms: Swarms, query: str, source: str, now: float) -> bytes:
+def answer_announce(
+    swarms: Swarms, query: str, source: str, now: float, warning: str = ""
+) -> bytes:
     """Enter the peer at ``source`` (an IP address in text) and return the bencoded reply.
 
     Raises ``RemoteError``; ``failure`` says it on the wire.
     """
     asked = parse_announce(query)
-    announced = swarms.announce(
-        Carrier.ADDRESS,
+    key = pack_address(source, asked.port)
+    if not asked.compact:
+        return _answer_spelled(swarms, asked, key, now, warning)
+    counts, v4, v6, stored = swarms.announce_packed(
         asked.info_hash,
-        pack_address(source, asked.port),
+        key,
         asked.peer_id,
         left=asked.left,
         event=asked.event,
         numwant=asked.numwant,
         now=now,
+        token=asked.token,
     )
-    reply: dict[str, object] = {
-        "complete": announced.counts.complete,
-        "downloaded": announced.counts.downloaded,
-        "incomplete": announced.counts.incomplete,
-        "interval": INTERVAL,
-        "min interval": MIN_INTERVAL,
-    }
-    if asked.compact:
-        reply["peers"] = b"".join(p.key for p in announced.peers if len(p.key) == V4_SIZE)
-        if any(len(peer.key) != V4_SIZE for peer in announced.peers):
-            reply["peers6"] = b"".join(p.key for p in announced.peers if len(p.key) != V4_SIZE)
-    else:
-        reply["peers"] = [_spelled(peer, asked.no_peer_id) for peer in announced.peers]
-    if not announced.stored:
-        reply["warning message"] = "the tracker is full and will not hand you to others"
-    return canonical.encode(reply)
+    more = b""
+    if v6:
+        more = b"6:peers6%d:%b" % (len(v6), v6)
+    if asked.tracker_id:
+        more += b"10:tracker id%d:%b" % (len(asked.tracker_id), asked.tracker_id)
+    said = _warning(warning, stored=stored)
+    if said:
+        more += b"15:warning message%d:%b" % (len(said), said)
+    # Keys in order, as ``canonical.encode`` would put them; a test holds the two together.
+    return (
+        b"d8:completei%de10:downloadedi%de10:incompletei%de8:intervali%de12:min intervali%de"
+        b"5:peers%d:%b%be"
+    ) % (
+        *(counts.complete, counts.downloaded, counts.incomplete, INTERVAL, MIN_INTERVAL),
+        *(len(v4), v4, more),
+    )
 
 
 def answer_scrape(swarms: Swarms, query: str) -> bytes:
@@ -135,6 +157,7 @@ def answer_scrape(swarms: Swarms, query: str) -> bytes:
             files[info_hash] = {
                 "complete": counts.complete,
                 "downloaded": counts.downloaded,
+                "downloaders": counts.incomplete - counts.paused,
                 "incomplete": counts.incomplete,
             }
     return canonical.encode(
@@ -143,22 +166,67 @@ def answer_scrape(swarms: Swarms, query: str) -> bytes:
 
 
 def failure(error: RemoteError) -> bytes:
-    """The bencoded refusal (BEP 3: HTTP status 200, one key)."""
+    """The bencoded refusal (BEP 3: HTTP status 200); with the minutes to wait if that helps
+    (BEP 31)."""
     reason = f"{error.message}; {error.hint}" if error.hint else error.message
-    return canonical.encode({"failure reason": reason})
+    said: dict[str, object] = {"failure reason": reason}
+    if isinstance(error, HurryError):
+        said["retry in"] = ceil(error.seconds / 60)
+    return canonical.encode(said)
 
 
 def pack_address(source: str, port: int) -> bytes:
     """An address and port as compact replies have them: 6 bytes (BEP 23) or 18 (BEP 7)."""
     try:
-        address = ip_address(source)
-    except ValueError:
+        packed = inet_pton(AF_INET, source)
+    except (OSError, ValueError):
+        packed = _pack_v6(source)
+    return packed + port.to_bytes(PORT_SIZE, "big")
+
+
+def _pack_v6(source: str) -> bytes:
+    try:
+        packed = inet_pton(AF_INET6, source.partition("%")[0])
+    except (OSError, ValueError):
         raise MalformedError(
             "the request has no source address", hint="connect over TCP/IP"
         ) from None
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    return address.packed + port.to_bytes(PORT_SIZE, "big")
+    return packed.removeprefix(_MAPPED)
+
+
+def _answer_spelled(
+    swarms: Swarms, asked: AnnounceQuery, key: bytes, now: float, warning: str
+) -> bytes:
+    announced = swarms.announce(
+        Carrier.ADDRESS,
+        asked.info_hash,
+        key,
+        asked.peer_id,
+        left=asked.left,
+        event=asked.event,
+        numwant=asked.numwant,
+        now=now,
+        token=asked.token,
+    )
+    counts: Counts = announced.counts
+    reply: dict[str, object] = {
+        "complete": counts.complete,
+        "downloaded": counts.downloaded,
+        "incomplete": counts.incomplete,
+        "interval": INTERVAL,
+        "min interval": MIN_INTERVAL,
+        "peers": [_spelled(peer, asked.no_peer_id) for peer in announced.peers],
+    }
+    if asked.tracker_id:
+        reply["tracker id"] = asked.tracker_id
+    said = _warning(warning, stored=announced.stored)
+    if said:
+        reply["warning message"] = said
+    return canonical.encode(reply)
+
+
+def _warning(warning: str, *, stored: bool) -> bytes:
+    return warning.encode() if stored else _FULL
 
 
 def _spelled(peer: Peer[bytes], no_peer_id: bool) -> dict[str, object]:
@@ -171,7 +239,8 @@ def _spelled(peer: Peer[bytes], no_peer_id: bool) -> dict[str, object]:
     return entry
 
 
-def _pairs(query: str) -> Iterator[tuple[bytes, bytes]]:
+def _pairs(query: str) -> Iterator[tuple[str, str]]:
+    """Names, and values that are still percent-encoded."""
     if len(query) > MAX_QUERY:
         raise LimitError(
             f"a query of {len(query)} bytes is over the limit of {MAX_QUERY}",
@@ -181,7 +250,7 @@ def _pairs(query: str) -> Iterator[tuple[bytes, bytes]]:
         raise MalformedError("the query is not ASCII", hint="percent-encode it")
     for pair in query.split("&"):
         name, _, value = pair.partition("=")
-        yield _unquote(name), _unquote(value)
+        yield (_unquote(name).decode("latin-1") if "%" in name else name), value
 
 
 def _unquote(text: str) -> bytes:
@@ -197,20 +266,29 @@ def _identifier(value: bytes | None, name: str) -> bytes:
     return value
 
 
-def _number(fields: dict[bytes, bytes], name: bytes) -> int | None:
+def _number(fields: dict[str, bytes], name: str) -> int | None:
     value = fields.get(name, b"")
     if not value:
         return None
     if not value.isdigit() or len(value) > ID_SIZE:
-        raise MalformedError(f"{name.decode()} must be a decimal number", hint="send digits only")
+        raise MalformedError(f"{name} must be a decimal number", hint="send digits only")
     return min(int(value), MAX_COUNTER)
 
 
-def _numwant(fields: dict[bytes, bytes]) -> int:
-    if fields.get(b"numwant") == b"-1":
+def _numwant(fields: dict[str, bytes]) -> int:
+    if fields.get("numwant") == b"-1":
         return DEFAULT_PEERS
-    wanted = _number(fields, b"numwant")
+    wanted = _number(fields, "numwant")
     return DEFAULT_PEERS if wanted is None else min(wanted, MAX_PEERS)
+
+
+def _short(fields: dict[str, bytes], name: str, limit: int) -> bytes:
+    value = fields.get(name, b"")
+    if len(value) > limit:
+        raise LimitError(
+            f"{name} of {len(value)} bytes is over the limit of {limit}", hint="send a shorter one"
+        )
+    return value
 
 
 def _event(value: bytes) -> Event:

@@ -1,24 +1,40 @@
 """Who is in which swarm: pure state, fed by every announce, whatever carried it.
 
-A swarm has two pools. HTTP (and later UDP) peers are reached at an address, WebTorrent peers
-through the socket that they announced on; they cannot be handed to each other, but they count
-together. ``now`` is seconds on any clock that never goes back.
+A swarm has three pools. HTTP and UDP peers are reached at an address, IPv4 or IPv6; WebTorrent
+peers through the socket that they announced on. Sockets and addresses cannot be handed to each
+other, but all count together. ``now`` is seconds on any clock that never goes back.
+
+Everything is bounded: peers and swarms in all, peers of a swarm, peers and announces of a network.
+When there is no room the largest network loses a peer, so who floods a tracker from a few networks
+pushes out its own.
 """
 
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from random import Random
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
+from tracker.announce.networks import NOWHERE, is_local, network_of
+from tracker.announce.pace import Pace
+from tracker.announce.pools import NO_ROW, Kind
+from tracker.announce.roster import Counts, Roster, Swarm, key_of, kind_of
 from workunits.errors import RefusedError
 from workunits.wire.signalling import Event
 
+__all__ = ["Announced", "Carrier", "Counts", "Limits", "Packed", "Peer", "Swarms", "Tally"]
+
 Key = TypeVar("Key", bound=Hashable)
+PORT_SIZE = 2
+EARLY_COST = 10
+"""What an announce costs that comes before its time, in announces."""
+
+PRUNE_MOST = 20_000
+_ROOM_TRIES = 4
 
 
 class Carrier(Enum):
-    """How a peer is reached; the two pools of a swarm."""
+    """How a peer is reached."""
 
     ADDRESS = 0
     SOCKET = 1
@@ -31,38 +47,41 @@ class Limits:
     peers: int = 200_000
     swarms: int = 100_000
     peers_per_swarm: int = 20_000
+    network_peers: int = 5_000
+    network_swarm_peers: int = 300
+    address_swarm_peers: int = 32
     address_ttl: float = 45 * 60.0
     socket_ttl: float = 5 * 60.0
+    early: float = 60.0
+    """Seconds within which a second announce from an address, without an event, is early."""
 
 
-class Peer(Generic[Key]):
+@dataclass(slots=True)
+class Tally:
+    """How often a limit was hit since the start."""
+
+    early: int = 0
+    network_full: int = 0
+    address_full: int = 0
+    swarm_full: int = 0
+    evicted: int = 0
+    turned_away: int = 0
+
+
+class Peer(NamedTuple, Generic[Key]):
     """One member of one swarm.
 
     ``key`` owns it: the packed address and port that the announce came from, or the socket and
     the peer id. ``peer_id`` alone owns nothing, because peer ids are public.
     """
 
-    __slots__ = ("key", "peer_id", "position", "seeding", "seen")
-
-    def __init__(self, key: Key, peer_id: bytes, seeding: bool, seen: float) -> None:
-        self.key = key
-        self.peer_id = peer_id
-        self.seeding = seeding
-        self.seen = seen
-        self.position = 0
+    key: Key
+    peer_id: bytes
+    seeding: bool
+    seen: float
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """Seeders, leechers, and completed downloads since the swarm was first seen."""
-
-    complete: int
-    incomplete: int
-    downloaded: int
-
-
-@dataclass(frozen=True, slots=True)
-class Announced(Generic[Key]):
+class Announced(NamedTuple, Generic[Key]):
     """What an announce came to. ``stored`` is false when the tracker has no room for the peer."""
 
     counts: Counts
@@ -70,95 +89,23 @@ class Announced(Generic[Key]):
     stored: bool
 
 
-class _Pool(Generic[Key]):
-    """Peers by key, oldest announce first, and in two lists for drawing at random."""
+class Packed(NamedTuple):
+    """The same with peers as compact replies have them: 6 bytes each (BEP 23), or 18 (BEP 7)."""
 
-    __slots__ = ("by_key", "leechers", "seeders")
-
-    def __init__(self) -> None:
-        self.by_key: dict[Key, Peer[Key]] = {}
-        self.seeders: list[Peer[Key]] = []
-        self.leechers: list[Peer[Key]] = []
-
-    def add(self, peer: Peer[Key]) -> None:
-        self.by_key[peer.key] = peer
-        self._enlist(peer)
-
-    def refresh(self, peer: Peer[Key], peer_id: bytes, seeding: bool, now: float) -> None:
-        del self.by_key[peer.key]
-        self.by_key[peer.key] = peer
-        peer.peer_id = peer_id
-        peer.seen = now
-        if peer.seeding != seeding:
-            self._delist(peer)
-            peer.seeding = seeding
-            self._enlist(peer)
-
-    def remove(self, key: Key) -> bool:
-        peer = self.by_key.pop(key, None)
-        if peer is None:
-            return False
-        self._delist(peer)
-        return True
-
-    def expire(self, before: float) -> int:
-        stale = []
-        for key, peer in self.by_key.items():
-            if peer.seen > before:
-                break
-            stale.append(key)
-        for key in stale:
-            self.remove(key)
-        return len(stale)
-
-    def draw(self, count: int, peer_id: bytes, seeding: bool, rng: Random) -> list[Peer[Key]]:
-        """Up to ``count`` others; a seeder has no use for seeders."""
-        if count <= 0:
-            return []
-        first = self.leechers
-        second: list[Peer[Key]] = [] if seeding else self.seeders
-        split, total = len(first), len(first) + len(second)
-        # One more than asked for, because the asker may be among those drawn.
-        if total <= count + 1:
-            drawn = first + second
-            rng.shuffle(drawn)
-        else:
-            drawn = [
-                first[at] if at < split else second[at - split]
-                for at in rng.sample(range(total), count + 1)
-            ]
-        return [peer for peer in drawn if peer.peer_id != peer_id][:count]
-
-    def _enlist(self, peer: Peer[Key]) -> None:
-        members = self.seeders if peer.seeding else self.leechers
-        peer.position = len(members)
-        members.append(peer)
-
-    def _delist(self, peer: Peer[Key]) -> None:
-        members = self.seeders if peer.seeding else self.leechers
-        last = members.pop()
-        if last is not peer:
-            members[peer.position] = last
-            last.position = peer.position
+    counts: Counts
+    v4: bytes
+    v6: bytes
+    stored: bool
 
 
-class _Swarm:
-    __slots__ = ("completed", "pools")
+class _Arrival(NamedTuple):
+    """Who announced: its row if it was stored, and how many peers it is given."""
 
-    def __init__(self) -> None:
-        self.pools: tuple[_Pool[Hashable], _Pool[Hashable]] = (_Pool(), _Pool())
-        self.completed = 0
-
-    def counts(self) -> Counts:
-        addressed, connected = self.pools
-        return Counts(
-            len(addressed.seeders) + len(connected.seeders),
-            len(addressed.leechers) + len(connected.leechers),
-            self.completed,
-        )
-
-    def empty(self) -> bool:
-        return not any(pool.by_key for pool in self.pools)
+    swarm: Swarm | None
+    row: int
+    uploading: bool
+    numwant: int
+    stored: bool
 
 
 _NOBODY = Counts(0, 0, 0)
@@ -176,23 +123,39 @@ class Swarms:
     """
 
     def __init__(
-        self, *, tracked: Callable[[bytes], bool], rng: Random, limits: Limits | None = None
+        self,
+        *,
+        tracked: Callable[[bytes], bool],
+        rng: Random,
+        limits: Limits | None = None,
+        pace: Pace | None = None,
     ) -> None:
+        self.pace = Pace() if pace is None else pace
+        self.tally = Tally()
         self._tracked = tracked
         self._rng = rng
         self._limits = limits or Limits()
-        self._swarms: dict[bytes, _Swarm] = {}
-        self._peers = 0
+        self._roster = Roster()
 
     @property
     def peer_count(self) -> int:
         """Peers in all swarms together."""
-        return self._peers
+        return len(self._roster)
+
+    @property
+    def seeder_count(self) -> int:
+        """Peers that are complete, in all swarms together."""
+        return self._roster.seeders
 
     @property
     def swarm_count(self) -> int:
         """Swarms that are remembered, some of them empty."""
-        return len(self._swarms)
+        return len(self._roster.swarms)
+
+    @property
+    def network_count(self) -> int:
+        """Networks (/24 or /48) that have peers here."""
+        return len(self._roster.crowds)
 
     def announce(
         self,
@@ -205,80 +168,256 @@ class Swarms:
         event: Event,
         numwant: int,
         now: float,
+        network: int = NOWHERE,
+        token: bytes = b"",
     ) -> Announced[Key]:
         """Enter, refresh or remove the peer ``key`` and draw up to ``numwant`` others of its kind.
 
-        Raises ``RefusedError`` if this tracker does not track ``info_hash``.
+        ``key`` is the packed address and port (6 or 18 bytes) for ``ADDRESS``. ``network`` is for
+        sockets (see ``networks``); an address says it itself. ``token`` is what an announce calls
+        ``key``: who comes with the same peer id and token takes the place of its earlier self.
+        Raises ``RefusedError`` if this tracker does not track ``info_hash``, and ``HurryError``
+        if the network announces too often.
         """
-        if not self._tracked(info_hash):
-            raise RefusedError(
-                "this tracker does not track that info-hash",
-                hint="submit a job that uses the torrent, or register it with the tracker",
-            )
-        swarm = self._swarms.get(info_hash)
-        if event is Event.STOPPED:
-            self.remove(carrier, info_hash, key)
-            return Announced(swarm.counts() if swarm else _NOBODY, [], True)
-        # Not every client that says completed also says how much is left.
-        seeding = left == 0 or event is Event.COMPLETED
-        if swarm is None:
-            if len(self._swarms) >= self._limits.swarms or self._peers >= self._limits.peers:
-                return Announced(_NOBODY, [], False)
-            swarm = self._swarms[info_hash] = _Swarm()
-        pool = swarm.pools[carrier.value]
-        peer = pool.by_key.get(key)
-        if event is Event.COMPLETED and (peer is None or not peer.seeding):
-            swarm.completed += 1
-        stored = True
-        if peer is not None:
-            pool.refresh(peer, peer_id, seeding, now)
-        elif stored := self._make_room(pool):
-            pool.add(Peer(key, peer_id, seeding, now))
-            self._peers += 1
-        peers = pool.draw(numwant, peer_id, seeding, self._rng)
-        return Announced(swarm.counts(), peers, stored)  # type: ignore[arg-type]
+        kind = Kind.SOCKET
+        if carrier is Carrier.ADDRESS:
+            assert isinstance(key, bytes)
+            kind, network = kind_of(key), network_of(key)
+        found = self._arrive(
+            *(kind, info_hash, key, peer_id, left, event, numwant, network, token, now)
+        )
+        if found.swarm is None:
+            return Announced(_NOBODY, [], found.stored)
+        peers: list[Peer[Key]] = []
+        for each, count in self._shares(kind, found, both=True):
+            pool = found.swarm.pools[each]
+            if pool is not None:
+                skip = self._self_in(each, kind, found, peer_id, token)
+                for row in pool.rows(count, skip, found.uploading, self._rng):
+                    peer: Peer[Key] = self._peer(row)
+                    # The asker may be there twice, on a socket that is dead.
+                    if peer.peer_id != peer_id:
+                        peers.append(peer)
+        return Announced(found.swarm.counts(), peers, found.stored)
+
+    def announce_packed(
+        self,
+        info_hash: bytes,
+        key: bytes,
+        peer_id: bytes,
+        *,
+        left: int | None,
+        event: Event,
+        numwant: int,
+        now: float,
+        token: bytes = b"",
+        both: bool = True,
+    ) -> Packed:
+        """As ``announce`` of an address, with packed peers; ``both`` says whether those of the
+        other family are wanted too."""
+        kind = kind_of(key)
+        found = self._arrive(
+            *(kind, info_hash, key, peer_id, left, event, numwant, network_of(key), token, now)
+        )
+        if found.swarm is None:
+            return Packed(_NOBODY, b"", b"", found.stored)
+        packed = [b"", b""]
+        for each, count in self._shares(kind, found, both=both):
+            pool = found.swarm.pools[each]
+            if pool is not None:
+                skip = self._self_in(each, kind, found, peer_id, token)
+                packed[each] = pool.packed(count, skip, found.uploading, self._rng)
+        return Packed(found.swarm.counts(), packed[0], packed[1], found.stored)
 
     def remove(self, carrier: Carrier, info_hash: bytes, key: Hashable) -> None:
         """Forget a peer; nothing happens if it is not there."""
-        swarm = self._swarms.get(info_hash)
-        if swarm is not None and swarm.pools[carrier.value].remove(key):
-            self._peers -= 1
-            if not swarm.completed and swarm.empty():
-                del self._swarms[info_hash]
+        swarm = self._roster.swarms.get(info_hash)
+        if swarm is not None:
+            kind = Kind.SOCKET if carrier is Carrier.SOCKET else Kind.V4
+            row = self._roster.find(swarm, kind, key)
+            if row != NO_ROW:
+                self._roster.remove(row)
 
     def counts(self, info_hash: bytes) -> Counts | None:
         """What a scrape says of a swarm; ``None`` if it is not tracked."""
         if not self._tracked(info_hash):
             return None
-        swarm = self._swarms.get(info_hash)
-        return swarm.counts() if swarm else _NOBODY
+        swarm = self._roster.swarms.get(info_hash)
+        return swarm.counts() if swarm is not None else _NOBODY
 
     def members(self, info_hash: bytes) -> Iterator[Peer[Hashable]]:
         """Everyone in a swarm, for pages and tests."""
-        swarm = self._swarms.get(info_hash)
-        for pool in swarm.pools if swarm else ():
-            yield from pool.by_key.values()
+        swarm = self._roster.swarms.get(info_hash)
+        for pool in swarm.pools if swarm is not None else ():
+            for row in pool.members if pool is not None else ():
+                yield self._peer(row)
 
     def prune(self, now: float) -> int:
         """Forget peers that have not announced within their time; returns how many.
 
-        Costs one step per swarm and one per forgotten peer.
+        A call forgets 20,000 at most, so that nobody who announces meanwhile waits for long.
         """
-        lapse = (now - self._limits.address_ttl, now - self._limits.socket_ttl)
-        crowded = 2 * len(self._swarms) > self._limits.swarms
-        gone = 0
-        for info_hash, swarm in list(self._swarms.items()):
-            for pool, before in zip(swarm.pools, lapse, strict=True):
-                gone += pool.expire(before)
+        roster, limits = self._roster, self._limits
+        self.pace.prune(now)
+        stale = roster.stale(now - limits.address_ttl, now - limits.socket_ttl, PRUNE_MOST)
+        for row in stale:
+            roster.remove(row)
+        crowded = 2 * len(roster.swarms) > limits.swarms
+        for swarm in list(roster.left.values()):
             # The count of completed downloads is worth keeping while there is room for it.
-            if swarm.empty() and (crowded or not swarm.completed or not self._tracked(info_hash)):
-                del self._swarms[info_hash]
-        self._peers -= gone
-        return gone
+            if crowded or not self._tracked(swarm.info_hash):
+                roster.forget(swarm)
+        return len(stale)
 
-    def _make_room(self, pool: _Pool[Hashable]) -> bool:
-        if len(pool.by_key) >= self._limits.peers_per_swarm:
-            pool.remove(self._rng.choice(pool.leechers or pool.seeders).key)
-            self._peers -= 1
-            return True
-        return self._peers < self._limits.peers
+    def _arrive(
+        self,
+        kind: Kind,
+        info_hash: bytes,
+        key: Hashable,
+        peer_id: bytes,
+        left: int | None,
+        event: Event,
+        numwant: int,
+        network: int,
+        token: bytes,
+        now: float,
+    ) -> _Arrival:
+        if not self._tracked(info_hash):
+            raise RefusedError(
+                "this tracker does not track that info-hash",
+                hint="submit a job that uses the torrent, or register it with the tracker",
+            )
+        roster = self._roster
+        swarm = roster.swarms.get(info_hash)
+        row = roster.find(swarm, kind, key) if swarm is not None else NO_ROW
+        if event is Event.STOPPED:
+            if row != NO_ROW:
+                roster.remove(row)
+            return _Arrival(swarm, NO_ROW, True, 0, True)
+        # Not every client that says completed also says how much is left.
+        seeding = left == 0 or event is Event.COMPLETED
+        paused = event is Event.PAUSED and not seeding
+        if row == NO_ROW or swarm is None:
+            self.pace.take(network, now)
+            swarm = self._room(swarm, info_hash, kind, key, network)
+            if swarm is None:
+                self.tally.turned_away += 1
+                swarm = roster.swarms.get(info_hash)
+                return _Arrival(swarm, NO_ROW, seeding or paused, numwant, False)
+            swarm.completed += event is Event.COMPLETED
+            row = roster.add(swarm, kind, key, network, seeding=seeding, paused=paused)
+        else:
+            numwant = self._calm(kind, row, event, numwant, network, now)
+            swarm.completed += event is Event.COMPLETED and not roster.pool_of(row).seeding(row)
+            roster.refresh(row, seeding=seeding, paused=paused)
+        roster.saw(row, kind, peer_id, token, now)
+        return _Arrival(swarm, row, seeding or paused, numwant, True)
+
+    def _calm(
+        self, kind: Kind, row: int, event: Event, numwant: int, network: int, now: float
+    ) -> int:
+        """How many peers to give to who is here already; none to who cannot wait, at length."""
+        soon = now - self._roster.rows.seen[row] < self._limits.early
+        if soon and event is Event.NONE and kind is not Kind.SOCKET:
+            if self.pace.spend(network, now, EARLY_COST):
+                return numwant
+            self.tally.early += 1
+            numwant = 0
+        self.pace.take(network, now)
+        return numwant
+
+    def _room(
+        self, swarm: Swarm | None, info_hash: bytes, kind: Kind, key: Hashable, network: int
+    ) -> Swarm | None:
+        """The swarm with room for one more of ``network``; ``None`` if there is none."""
+        limits, roster = self._limits, self._roster
+        crowds = roster.crowds
+        if crowds.size(network) >= limits.network_peers and not is_local(network):
+            self.tally.network_full += 1
+            self._evict(crowds.one_of(network))
+        if swarm is not None and swarm.crowds is not None:
+            self._room_for_network(swarm, kind, key, network)
+        if swarm is not None and len(swarm) >= limits.peers_per_swarm:
+            self.tally.swarm_full += 1
+            self._evict(self._victim(swarm))
+        for _ in range(_ROOM_TRIES):
+            new = info_hash not in roster.swarms
+            if len(roster) < limits.peers and not (new and len(roster.swarms) >= limits.swarms):
+                return roster.open(info_hash)
+            crowded = crowds.crowded()
+            # Nobody is pushed out for a network that has as many already.
+            if crowded is None or crowds.largest <= crowds.size(network) + 1:
+                return None
+            self._evict(crowded)
+        return None
+
+    def _room_for_network(self, swarm: Swarm, kind: Kind, key: Hashable, network: int) -> None:
+        crowds, limits, rows = swarm.crowds, self._limits, self._roster.rows
+        assert crowds is not None
+        size = crowds.size(network)
+        if size < min(limits.network_swarm_peers, limits.address_swarm_peers) or is_local(network):
+            return
+        if size >= limits.network_swarm_peers:
+            self.tally.network_full += 1
+            self._evict(crowds.one_of(network))
+        elif kind is not Kind.SOCKET:
+            owner = swarm.owner(kind, key)
+            same = [
+                row
+                for row in crowds.members(network)
+                if _address_of(rows.key[row]) == _address_of(owner)
+            ]
+            if len(same) >= limits.address_swarm_peers:
+                self.tally.address_full += 1
+                self._evict(min(same, key=rows.seen.__getitem__))
+
+    def _victim(self, swarm: Swarm) -> int:
+        crowded = swarm.crowds.crowded() if swarm.crowds is not None else None
+        if crowded is not None:
+            return crowded
+        at = self._rng.randrange(len(swarm))
+        for pool in swarm.pools:
+            if pool is not None:
+                if at < len(pool.members):
+                    return pool.members[at]
+                at -= len(pool.members)
+        raise AssertionError("a full swarm has members")
+
+    def _evict(self, row: int) -> None:
+        self.tally.evicted += 1
+        self._roster.remove(row)
+
+    def _shares(self, kind: Kind, found: _Arrival, *, both: bool) -> tuple[tuple[Kind, int], ...]:
+        """How many peers of which kind to draw. Who came over one family surely reaches that
+        one, so it gets the most of them; a quarter is for the other, where there are as many."""
+        numwant, swarm = found.numwant, found.swarm
+        if numwant <= 0 or swarm is None:
+            return ()
+        if kind is Kind.SOCKET:
+            return ((kind, numwant),)
+        other = Kind.V6 if kind is Kind.V4 else Kind.V4
+        theirs = swarm.pools[other] if both else None
+        if theirs is None:
+            return ((kind, numwant),)
+        ours = swarm.pools[kind]
+        reach = len(ours.members) - (found.row != NO_ROW) if ours is not None else 0
+        share = min(len(theirs.members), max(numwant - reach, numwant // 4))
+        return (kind, numwant - share), (other, share)
+
+    def _self_in(self, kind: Kind, own: Kind, found: _Arrival, peer_id: bytes, token: bytes) -> int:
+        """The row of who asks among the peers of ``kind``."""
+        if kind is own:
+            return found.row
+        if not token or found.swarm is None:
+            return NO_ROW
+        return self._roster.known(found.swarm, kind, peer_id, token)
+
+    def _peer(self, row: int) -> Peer[Key]:
+        rows = self._roster.rows
+        seeding = self._roster.pool_of(row).seeding(row)
+        key = key_of(rows.key[row])
+        return Peer(key, rows.peer_id(row), seeding, rows.seen[row])  # type: ignore[arg-type]
+
+
+def _address_of(owner: Hashable) -> bytes:
+    return owner[:-PORT_SIZE] if isinstance(owner, bytes) else b""

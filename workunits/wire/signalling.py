@@ -5,10 +5,11 @@ ids travel as 20-character strings, one code point 0-255 per byte; here they are
 Unknown keys are ignored, because other people's clients send them; known keys are strict.
 """
 
-import json
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeAlias
+
+import orjson
 
 from workunits.errors import LimitError, MalformedError, RemoteError
 
@@ -21,7 +22,23 @@ MAX_REASON = 512
 MAX_COUNTER = 2**63 - 1
 
 _HINT = "send the JSON that WebTorrent trackers expect; docs/protocol.md lists the fields"
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+class Message:
+    """What all messages can do."""
+
+    __slots__ = ()
+
+    def _fields(self) -> dict[str, object]:
+        raise NotImplementedError
+
+    def pack(self) -> bytes:
+        """The text frame's UTF-8."""
+        return orjson.dumps(self._fields())
+
+    def encode(self) -> str:
+        """The text frame."""
+        return self.pack().decode()
 
 
 class Event(StrEnum):
@@ -43,7 +60,7 @@ class Offer:
 
 
 @dataclass(frozen=True, slots=True)
-class Announce:
+class Announce(Message):
     """A peer says that it is (or is no longer) in a swarm.
 
     ``left`` is bytes still to fetch, ``None`` when the peer does not know it (a magnet link): such
@@ -64,8 +81,7 @@ class Announce:
         """Whether the peer has everything."""
         return self.left == 0
 
-    def encode(self) -> str:
-        """The text frame."""
+    def _fields(self) -> dict[str, object]:
         message: dict[str, object] = {
             "action": "announce",
             "info_hash": self.info_hash.decode("latin-1"),
@@ -86,11 +102,11 @@ class Announce:
                 }
                 for offer in self.offers
             ]
-        return _encode(message)
+        return message
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Message):
     """A peer answers an offer that was relayed to it; there is no reply to it."""
 
     info_hash: bytes
@@ -99,36 +115,32 @@ class Answer:
     offer_id: bytes
     sdp: str
 
-    def encode(self) -> str:
-        """The text frame."""
-        return _encode(
-            {
-                "action": "announce",
-                "info_hash": self.info_hash.decode("latin-1"),
-                "peer_id": self.peer_id.decode("latin-1"),
-                "to_peer_id": self.to_peer_id.decode("latin-1"),
-                "offer_id": self.offer_id.decode("latin-1"),
-                "answer": {"type": "answer", "sdp": self.sdp},
-            }
-        )
+    def _fields(self) -> dict[str, object]:
+        return {
+            "action": "announce",
+            "info_hash": self.info_hash.decode("latin-1"),
+            "peer_id": self.peer_id.decode("latin-1"),
+            "to_peer_id": self.to_peer_id.decode("latin-1"),
+            "offer_id": self.offer_id.decode("latin-1"),
+            "answer": {"type": "answer", "sdp": self.sdp},
+        }
 
 
 @dataclass(frozen=True, slots=True)
-class Scrape:
+class Scrape(Message):
     """A peer asks for the counts of swarms (BEP 48); no hashes asks for all of them."""
 
     info_hashes: tuple[bytes, ...] = ()
 
-    def encode(self) -> str:
-        """The text frame."""
+    def _fields(self) -> dict[str, object]:
         message: dict[str, object] = {"action": "scrape"}
         if self.info_hashes:
             message["info_hash"] = [value.decode("latin-1") for value in self.info_hashes]
-        return _encode(message)
+        return message
 
 
 @dataclass(frozen=True, slots=True)
-class RelayedOffer:
+class RelayedOffer(Message):
     """The tracker hands a peer the offer of ``peer_id``."""
 
     info_hash: bytes
@@ -136,21 +148,18 @@ class RelayedOffer:
     offer_id: bytes
     sdp: str
 
-    def encode(self) -> str:
-        """The text frame."""
-        return _encode(
-            {
-                "action": "announce",
-                "info_hash": self.info_hash.decode("latin-1"),
-                "peer_id": self.peer_id.decode("latin-1"),
-                "offer_id": self.offer_id.decode("latin-1"),
-                "offer": {"type": "offer", "sdp": self.sdp},
-            }
-        )
+    def _fields(self) -> dict[str, object]:
+        return {
+            "action": "announce",
+            "info_hash": self.info_hash.decode("latin-1"),
+            "peer_id": self.peer_id.decode("latin-1"),
+            "offer_id": self.offer_id.decode("latin-1"),
+            "offer": {"type": "offer", "sdp": self.sdp},
+        }
 
 
 @dataclass(frozen=True, slots=True)
-class RelayedAnswer:
+class RelayedAnswer(Message):
     """The tracker hands an offerer the answer of ``peer_id``."""
 
     info_hash: bytes
@@ -158,21 +167,18 @@ class RelayedAnswer:
     offer_id: bytes
     sdp: str
 
-    def encode(self) -> str:
-        """The text frame."""
-        return _encode(
-            {
-                "action": "announce",
-                "info_hash": self.info_hash.decode("latin-1"),
-                "peer_id": self.peer_id.decode("latin-1"),
-                "offer_id": self.offer_id.decode("latin-1"),
-                "answer": {"type": "answer", "sdp": self.sdp},
-            }
-        )
+    def _fields(self) -> dict[str, object]:
+        return {
+            "action": "announce",
+            "info_hash": self.info_hash.decode("latin-1"),
+            "peer_id": self.peer_id.decode("latin-1"),
+            "offer_id": self.offer_id.decode("latin-1"),
+            "answer": {"type": "answer", "sdp": self.sdp},
+        }
 
 
 @dataclass(frozen=True, slots=True)
-class AnnounceReply:
+class AnnounceReply(Message):
     """The tracker confirms an announce. Intervals are seconds."""
 
     info_hash: bytes
@@ -182,8 +188,7 @@ class AnnounceReply:
     min_interval: int | None = None
     warning: str = ""
 
-    def encode(self) -> str:
-        """The text frame."""
+    def _fields(self) -> dict[str, object]:
         message: dict[str, object] = {
             "action": "announce",
             "info_hash": self.info_hash.decode("latin-1"),
@@ -195,7 +200,7 @@ class AnnounceReply:
             message["min interval"] = self.min_interval
         if self.warning:
             message["warning message"] = self.warning
-        return _encode(message)
+        return message
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,14 +214,13 @@ class SwarmCounts:
 
 
 @dataclass(frozen=True, slots=True)
-class ScrapeReply:
+class ScrapeReply(Message):
     """The tracker's counts. ``min_request_interval`` is seconds."""
 
     files: tuple[SwarmCounts, ...]
     min_request_interval: int | None = None
 
-    def encode(self) -> str:
-        """The text frame."""
+    def _fields(self) -> dict[str, object]:
         message: dict[str, object] = {
             "action": "scrape",
             "files": {
@@ -230,11 +234,11 @@ class ScrapeReply:
         }
         if self.min_request_interval is not None:
             message["flags"] = {"min_request_interval": self.min_request_interval}
-        return _encode(message)
+        return message
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(Message):
     """The tracker refuses. Clients need ``action`` and, where it is known, ``info_hash``."""
 
     reason: str
@@ -260,12 +264,11 @@ class Failure:
             pass
         return cls.of(error, action, info_hash)
 
-    def encode(self) -> str:
-        """The text frame."""
-        message = {"action": self.action, "failure reason": self.reason}
+    def _fields(self) -> dict[str, object]:
+        message: dict[str, object] = {"action": self.action, "failure reason": self.reason}
         if self.info_hash is not None:
             message["info_hash"] = self.info_hash.decode("latin-1")
-        return _encode(message)
+        return message
 
 
 FromClient: TypeAlias = Announce | Answer | Scrape
@@ -346,17 +349,12 @@ def _object(raw: str | bytes) -> dict[str, Any]:
             hint="send fewer offers in one announce",
         )
     try:
-        text = raw.decode() if isinstance(raw, bytes) else raw
-        message = json.loads(text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
+        message = orjson.loads(raw)
+    except ValueError:
         raise MalformedError("signalling message is not JSON", hint=_HINT) from None
     if not isinstance(message, dict):
         raise MalformedError("signalling message is not a JSON object", hint=_HINT)
     return message
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(name)
 
 
 def _wrong(key: str, wanted: str) -> MalformedError:

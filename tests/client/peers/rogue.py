@@ -8,6 +8,7 @@ from client.peers import extensions, protocol
 from client.peers.layout import Block, Layout
 from client.peers.protocol import PeerWire
 from client.peers.transport import Channel
+from workunits.ids import HASH_SIZE
 from workunits.metainfo import Metainfo
 
 Respond = Callable[[Block], bytes | None]
@@ -41,6 +42,9 @@ class Rogue:
         self.events: list[protocol.Event] = []
         self.ended = False
         self.rejects = False
+        self.forges = False
+        """Whether it answers hash requests, with noise."""
+
         names = (info.ref.v1, info.ref.v2)
         self.wire = PeerWire(names, b"rogue" * 4, self.layout, len(info.raw), 0.0)
 
@@ -70,6 +74,9 @@ class Rogue:
                 await send(protocol.message(protocol.UNCHOKE))
             case extensions.MetadataRequested(part) if self.gives_info:
                 await send(self.wire.give_metadata(part, self.raw_info))
+            case protocol.HashesRequested(request) if self.forges:
+                noise = b"\x5a" * HASH_SIZE * (request.length + request.proof)
+                await send(protocol.give_hashes(request, noise))
             case protocol.Requested(block):
                 self.asked.append(block)
                 data = self.respond(block)

@@ -214,6 +214,19 @@ def test_rejected_pieces_are_not_asked_of_the_same_peer_until_it_unchokes() -> N
     assert picker.pick("a", 0.0) == blocks
 
 
+def test_a_peer_that_rejects_all_that_it_says_it_has_is_dropped_in_the_end() -> None:
+    picker = picker_of(SMALL, "liar", "poor", every=False)
+    picker.has_all("liar")
+    picker.has("poor", [1, 2])
+    for peer in ("liar", "poor"):
+        while blocks := picker.pick(peer, 0.0):
+            for block in blocks:
+                picker.rejected(peer, block)
+    picker.has("poor", [3])
+    assert picker.expire(DROP_TIMEOUT - 1) == []
+    assert picker.expire(DROP_TIMEOUT + 1) == ["liar"]
+
+
 def test_a_bad_piece_from_one_peer_is_that_peer_s_fault() -> None:
     picker = picker_of(WIDE, "a")
     blocks = picker.pick("a", 0.0)

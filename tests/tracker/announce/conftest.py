@@ -1,8 +1,9 @@
 """A real announce service on a real port, and clients for it."""
 
 import json
+import time
 from asyncio import TaskGroup
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from random import Random
@@ -12,7 +13,9 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
-from tracker.announce.handlers import AnnounceService
+from tracker.announce.admission import Admission, Mode
+from tracker.announce.front import AnnounceSite
+from tracker.announce.handlers import AnnounceService, peer_address
 from tracker.announce.swarms import Limits, track_everything
 from workunits.wire import signalling as wire
 
@@ -44,10 +47,16 @@ class Serving:
             assert response.status == 200, path
             return await response.read()
 
-    async def connect(self) -> "Socket":
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self.base.rpartition(":")[2])
+
+    async def connect(self, query: str = "", *, autoping: bool = True) -> "Socket":
         """A new WebSocket to /announce."""
-        url, timeout = self.base + "/announce", aiohttp.ClientWSTimeout(ws_close=1.0)
-        socket = Socket(await self.session.ws_connect(url, timeout=timeout))
+        url, timeout = self.base + "/announce" + query, aiohttp.ClientWSTimeout(ws_close=1.0)
+        opened = await self.session.ws_connect(url, timeout=timeout, autoping=autoping)
+        socket = Socket(opened)
         self.sockets.append(socket)
         return socket
 
@@ -94,22 +103,28 @@ def serve() -> Serve:
     async def serving(
         tracked: Callable[[bytes], bool] = track_everything,
         limits: Limits | None = None,
-        source: Callable[[web.Request], str] | None = None,
+        source: Callable[[str, Mapping[str, str]], str] | None = None,
+        admission: Admission | None = None,
+        *,
+        behind_aiohttp: bool = False,
     ) -> AsyncIterator[Serving]:
         clock = Clock()
         service = AnnounceService(
-            tracked=tracked,
+            admission=admission or Admission(Mode.LISTED, listed=tracked, wall=time.time),
             limits=limits,
             clock=clock,
             rng=Random(7),
-            **({"source": source} if source else {}),
+            source=source or peer_address,
         )
         app = web.Application()
         service.add_to(app)
         runner = web.AppRunner(app)
         await runner.setup()
         try:
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            site = web.TCPSite(runner, "127.0.0.1", 0)
+            await (
+                site if behind_aiohttp else AnnounceSite(runner, service, "127.0.0.1", 0)
+            ).start()
             base = f"http://127.0.0.1:{runner.addresses[0][1]}"
             async with aiohttp.ClientSession() as session:
                 at = Serving(service, runner, base, session, clock)

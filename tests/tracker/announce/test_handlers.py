@@ -10,8 +10,12 @@ import bencodepy
 import pytest
 from aiohttp import web
 
-from tracker.announce import handlers
+from tracker.announce import handlers, sockets
+from tracker.announce.admission import Admission, Mode
 from tracker.announce.swarms import Limits
+from workunits.ids import PeerKey
+from workunits.passes import SignedPass
+from workunits.signing import Identity
 from workunits.wire.signalling import (
     MAX_MESSAGE,
     Announce,
@@ -60,7 +64,8 @@ async def test_two_http_peers_find_each_other(serve: Any) -> None:
         assert (second[b"complete"], second[b"incomplete"]) == (1, 1)
         assert second[b"peers"] == b"\x7f\x00\x00\x01" + (6881).to_bytes(2, "big")
         scrape = decoded(await at.get(f"/scrape?info_hash={quote_from_bytes(HASH)}"))
-        assert scrape[b"files"] == {HASH: {b"complete": 1, b"incomplete": 1, b"downloaded": 0}}
+        counts = {b"complete": 1, b"incomplete": 1, b"downloaded": 0, b"downloaders": 1}
+        assert scrape[b"files"] == {HASH: counts}
 
 
 async def test_a_bad_query_is_a_failure_reason_with_status_200(serve: Any) -> None:
@@ -85,7 +90,7 @@ async def test_only_tracked_hashes_are_served(serve: Any) -> None:
 
 async def test_ipv6_peers_come_in_peers6(serve: Any) -> None:
     addresses = iter(["2001:db8::1", "192.0.2.1", "::ffff:192.0.2.2"])
-    async with serve(source=lambda _: next(addresses)) as at:
+    async with serve(source=lambda *_: next(addresses)) as at:
         await at.get(query("announce", HASH, b"6" * 20, 6881))
         await at.get(query("announce", HASH, b"4" * 20, 6881))
         reply = decoded(await at.get(query("announce", HASH, b"m" * 20, 6881)))
@@ -169,7 +174,7 @@ async def test_a_message_over_the_limit_ends_the_socket(serve: Any) -> None:
 async def test_a_receiver_that_does_not_read_is_dropped_and_delays_nobody(
     serve: Any, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(handlers, "MAX_WAITING", 8)
+    monkeypatch.setattr(sockets, "MAX_WAITING", 100_000)
     big = "v=0 " + "x" * 12_000
     async with serve() as at:
         slow, fast = await at.connect(), await at.connect()
@@ -258,16 +263,98 @@ async def test_the_app_prunes_by_itself(serve: Any, monkeypatch: Any) -> None:
         await until(lambda: at.service.counters().peers == 0)
 
 
-async def test_a_socket_that_answers_no_pings_is_given_up(serve: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(handlers, "HEARTBEAT", 0.05)
+async def test_a_socket_that_answers_no_pings_is_given_up(serve: Any) -> None:
     async with serve() as at:
-        alive, dead = await at.connect(), await at.connect()
+        alive, dead = await at.connect(), await at.connect(autoping=False)
         await alive.ask(Announce(HASH, ALICE))
         await dead.ask(Announce(HASH, BOB))
-        dead.raw._conn.transport.pause_reading()
-        # The one that lives answers pings only while it reads.
-        async with asyncio.TaskGroup() as tasks:
-            reader = tasks.create_task(alive.raw.receive())
-            await until(lambda: at.service.counters().sockets == 1)
-            reader.cancel()
+        for _ in range(3):
+            at.clock.now += handlers.HEARTBEAT
+            at.service.beat()
+            assert await alive.idle()
+        frame = await dead.raw.receive(timeout=10)
+        assert frame.type is aiohttp.WSMsgType.PING
+        await until(lambda: at.service.counters().sockets == 1)
         assert [peer.peer_id for peer in at.service.swarms.members(HASH)] == [ALICE]
+
+
+async def test_the_app_sends_pings_by_itself(serve: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(handlers, "BEAT_EVERY", 0.0)
+    async with serve() as at:
+        socket = await at.connect(autoping=False)
+        at.clock.now += handlers.HEARTBEAT
+        assert (await socket.raw.receive(timeout=10)).type is aiohttp.WSMsgType.PING
+
+
+async def test_a_silent_connection_is_closed(serve: Any) -> None:
+    async with serve() as at:
+        reader, writer = await asyncio.open_connection("127.0.0.1", at.port)
+        writer.write(f"GET {query('announce', HASH, ALICE, 6881)} HTTP/1.1\r\n".encode())
+        await writer.drain()
+        at.clock.now += handlers.HEARTBEAT
+        at.service.beat()
+        writer.write(b"Host: tracker\r\n\r\n")
+        assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+        for _ in range(2):
+            at.clock.now += handlers.HEARTBEAT
+            at.service.beat()
+        await reader.read()
+        writer.close()
+
+
+async def test_a_socket_can_come_by_way_of_another_application(serve: Any) -> None:
+    async with serve(behind_aiohttp=True) as at:
+        alice, bob = await at.connect(), await at.connect()
+        assert await alice.ask(Announce(HASH, ALICE)) == AnnounceReply(HASH, 120, 0, 1)
+        assert isinstance(await bob.ask(Announce(HASH, BOB, offers=OFFERS)), AnnounceReply)
+        assert isinstance(await alice.take(), RelayedOffer)
+        assert decoded(await at.get(query("announce", HASH, b"h" * 20, 1)))[b"incomplete"] == 3
+        await alice.raw.close()
+        await until(lambda: at.service.counters().sockets == 1)
+        assert at.service.counters().peers == 2
+
+
+async def test_text_that_is_not_utf8_ends_the_socket(serve: Any) -> None:
+    async with serve() as at:
+        socket = await at.connect()
+        await socket.raw._writer.send_frame(b"\xff", aiohttp.WSMsgType.TEXT)
+        frame = await socket.raw.receive(timeout=10)
+        assert (frame.type, frame.data) == (aiohttp.WSMsgType.CLOSE, 1007)
+
+
+async def test_members_only_lets_in_members_and_answers_through(serve: Any) -> None:
+    wall = [1000.0]
+    member = Identity.from_seed(b"m" * 32)
+    admission = Admission(Mode.MEMBERS, members=Club(member.key), wall=lambda: wall[0])
+    signed = SignedPass.query(member, 2000)
+    async with serve(admission=admission) as at:
+        with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+            await at.connect()
+        assert caught.value.status == 403
+        assert b"failure reason" in await at.get(query("announce", HASH, ALICE, 6881))
+        assert b"peers" in await at.get(query("announce", HASH, ALICE, 6881) + "&" + signed)
+        alice, bob = await at.connect("?" + signed), await at.connect("?" + signed)
+        assert isinstance(await alice.ask(Announce(HASH, ALICE)), AnnounceReply)
+        assert isinstance(await bob.ask(Announce(HASH, BOB, offers=OFFERS)), AnnounceReply)
+        offer = await alice.take()
+        wall[0] = 3000.0
+        refused = await alice.ask(Announce(HASH, ALICE))
+        assert isinstance(refused, Failure) and refused.info_hash == HASH
+        await alice.send(Answer(HASH, ALICE, BOB, offer.offer_id, "v=1"))
+        assert isinstance(await bob.take(), RelayedAnswer)
+
+
+class Club:
+    """One member, without a passkey."""
+
+    def __init__(self, key: PeerKey) -> None:
+        self._key = key
+
+    def __contains__(self, key: PeerKey) -> bool:
+        return key == self._key
+
+    def epoch(self, key: PeerKey) -> int:
+        return 0
+
+    def holder(self, passkey: bytes) -> PeerKey | None:
+        return None

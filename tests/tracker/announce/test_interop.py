@@ -121,7 +121,7 @@ async def test_the_npm_client_announces_scrapes_and_stops_over_http(
 async def test_the_npm_client_is_told_where_a_peer_is(serve: Any, bittorrent_tracker: Path) -> None:
     # Only compact: the client spells the addresses of full replies byte by byte.
     addresses = iter(["192.0.2.1", "2001:db8::1", "192.0.2.2"])
-    async with serve(source=lambda _: next(addresses)) as at:
+    async with serve(source=lambda *_: next(addresses)) as at:
         quoted = "".join(f"%{byte:02x}" for byte in HASH)
         for name in "xy":
             await at.get(f"/announce?info_hash={quoted}&peer_id={name * 20}&port=4242")

@@ -1,6 +1,8 @@
 """Swarm state: counts, draws, time and bounds."""
 
+from collections.abc import Iterable
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -12,6 +14,7 @@ from tracker.announce.swarms import (
     Carrier,
     Counts,
     Limits,
+    Peer,
     Swarms,
     track_everything,
 )
@@ -19,6 +22,17 @@ from workunits.errors import RefusedError
 from workunits.wire.signalling import Event
 
 HASH = b"h" * 20
+PORT = (6881).to_bytes(2, "big")
+
+
+def at(name: str) -> bytes:
+    """The packed address of a peer with that name, each in a network of its own."""
+    return b"\x05" + name.encode().rjust(2, b".")[-2:] + b"\x01" + PORT
+
+
+def named(peers: Iterable[Peer[Any]]) -> set[str]:
+    """Who they are."""
+    return {peer.peer_id.rstrip(b"-").decode() for peer in peers}
 
 
 def swarms(limits: Limits | None = None) -> Swarms:
@@ -35,16 +49,24 @@ def announce(
     event: Event = Event.NONE,
     numwant: int = 50,
     now: float = 0.0,
-) -> Announced[str]:
+) -> Announced[Any]:
+    owner = at(key) if carrier is Carrier.ADDRESS else key
     return state.announce(
-        carrier, info_hash, key, key.encode(), left=left, event=event, numwant=numwant, now=now
+        carrier,
+        info_hash,
+        owner,
+        key.encode().ljust(20, b"-"),
+        left=left,
+        event=event,
+        numwant=numwant,
+        now=now,
     )
 
 
 def test_a_peer_is_never_handed_to_itself() -> None:
     state = swarms()
     assert announce(state, "a").peers == []
-    assert [peer.key for peer in announce(state, "b").peers] == ["a"]
+    assert named(announce(state, "b").peers) == {"a"}
 
 
 def test_a_seeder_gets_leechers_only_and_a_leecher_gets_both() -> None:
@@ -52,8 +74,8 @@ def test_a_seeder_gets_leechers_only_and_a_leecher_gets_both() -> None:
     for key in "abc":
         announce(state, key, left=0)
     announce(state, "x")
-    assert [peer.key for peer in announce(state, "a", left=0).peers] == ["x"]
-    assert {peer.key for peer in announce(state, "y").peers} == {"a", "b", "c", "x"}
+    assert named(announce(state, "a", left=0).peers) == {"x"}
+    assert named(announce(state, "y").peers) == {"a", "b", "c", "x"}
 
 
 @pytest.mark.parametrize("numwant", [0, 1, 5, 30])
@@ -70,9 +92,9 @@ def test_draws_reach_every_member_evenly() -> None:
     for number in range(20):
         announce(state, str(number), left=number % 2)
     seen = dict.fromkeys(map(str, range(20)), 0)
-    for _ in range(2000):
-        for peer in announce(state, "me", numwant=5).peers:
-            seen[peer.key] += 1
+    for turn in range(2000):
+        for peer in announce(state, "me", numwant=5, now=turn).peers:
+            seen[peer.peer_id.rstrip(b"-").decode()] += 1
     assert min(seen.values()) > 400
     assert max(seen.values()) < 600
 
@@ -141,7 +163,7 @@ def test_a_full_tracker_answers_but_stores_nothing_new() -> None:
     announce(state, "b")
     full = announce(state, "c")
     assert not full.stored
-    assert {peer.key for peer in full.peers} == {"a", "b"}
+    assert named(full.peers) == {"a", "b"}
     assert not announce(state, "c", info_hash=b"n" * 20).stored
     assert announce(state, "a", left=0).stored
     assert (state.peer_count, state.swarm_count) == (2, 1)
@@ -152,7 +174,7 @@ def test_a_full_swarm_makes_room_by_forgetting_somebody() -> None:
     for number in range(10):
         assert announce(state, str(number)).stored
     assert state.peer_count == 3
-    assert {peer.key for peer in state.members(HASH)} >= {"9"}
+    assert named(state.members(HASH)) >= {"9"}
 
 
 def test_the_number_of_swarms_is_bounded() -> None:
@@ -198,7 +220,7 @@ class Model(RuleBasedStateMachine):
             numwant=numwant,
             now=self.now,
         )
-        keys = [peer.key for peer in announced.peers]
+        keys = [peer.peer_id.rstrip(b"-").decode() for peer in announced.peers]
         assert len(set(keys)) == len(keys) <= numwant
         assert key not in keys
         assert all((info_hash, carrier, other) in self.expected for other in keys)

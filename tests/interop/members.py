@@ -1,0 +1,41 @@
+"""Our own peers, as the others meet them."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from client.blobs import BlobStore
+from client.peers.swarm import BlobSwarm
+from workunits.metainfo import Torrent, encode_torrent, hash_stream
+
+QUOTA = 10**9
+NEVER = 1000.0
+"""Seconds after which the web seed would be asked: nothing else than peers may carry content."""
+
+
+@asynccontextmanager
+async def member(tracker: str, folder: Path, **options: Any) -> AsyncIterator[tuple[BlobSwarm, BlobStore]]:
+    """A peer of ours with an empty store in ``folder``, until the block is left."""
+    with BlobStore(folder, quota=QUOTA) as store:
+        async with BlobSwarm(store, tracker, grace=NEVER, patience=NEVER, **options) as swarm:
+            yield swarm, store
+
+
+def torrent_of(content: bytes, announce: str) -> tuple[Torrent, bytes]:
+    """Our torrent of ``content`` and the bytes of its file, for the tracker at ``announce``."""
+    hashed = hash_stream(BytesIO(content), len(content))
+    torrent = Torrent(hashed.info, hashed.layer, announce)
+    return torrent, encode_torrent(torrent)
+
+
+def announce_url(tracker: str, scheme: str = "ws") -> str:
+    """Where clients of others announce."""
+    return tracker.replace("http", scheme, 1) + "/announce"
+
+
+def magnet_of(torrent: Torrent, *, v2: bool = True) -> str:
+    """A link that names the torrent, its size and its tracker, and nothing that is in its info."""
+    hybrid = f"&xt=urn:btmh:1220{torrent.info.ref.v2.hex()}" if v2 else ""
+    return f"magnet:?xt=urn:btih:{torrent.info.ref.v1.hex()}{hybrid}&tr={torrent.announce}"
