@@ -8,7 +8,7 @@ async with BlobSwarm(store, "http://127.0.0.1:8080") as swarm:
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -18,6 +18,7 @@ from typing import Any
 import aiohttp
 
 from client.blobs import BlobStore
+from client.folders import FolderShelf
 from client.peers.addresses import AddressBook
 from client.peers.direct import Direct
 from client.peers.extensions import Address, Gossip
@@ -38,6 +39,7 @@ from workunits.errors import SwarmError, UnavailableError
 from workunits.ids import BlobRef
 from workunits.links import Target
 from workunits.signing import Identity
+from workunits.torrents import TorrentInfo
 from workunits.wire.signalling import (
     AnnounceReply,
     Event,
@@ -206,6 +208,47 @@ class BlobSwarm:
             return path
         return await self._completed(self._join_blob(ref), progress)
 
+    async def download(
+        self,
+        target: Target,
+        folder: Path,
+        *,
+        progress: Listener | None = None,
+        sequential: bool = False,
+    ) -> TorrentInfo:
+        """Fetch any torrent into ``folder``, with an earlier part of it; served until the end.
+
+        Files go where ``client.folders.places_of`` says, by the target's name. ``sequential``
+        fetches in order, for content that is used while it comes. Errors as for ``fetch``.
+        """
+        known = target.known
+        shelf = FolderShelf(
+            folder,
+            known.info if known is not None else None,
+            name=target.name,
+            layers=known.layers if known is not None else None,
+        )
+        member = self._join(target, shelf, sequential=sequential)
+        if not member.torrent.seeding:
+            await self._completed(member, progress)
+        assert member.torrent.info is not None
+        return member.torrent.info
+
+    async def share(
+        self,
+        info: TorrentInfo,
+        folder: Path,
+        *,
+        name: str = "",
+        layers: Mapping[bytes, bytes] | None = None,
+    ) -> None:
+        """Serve files that lie in ``folder`` until the end. Raises ``UnavailableError``.
+
+        ``name`` is what a blob is called there; ``layers`` are piece layers by pieces root.
+        """
+        shelf = FolderShelf(folder, info, name=name, layers=layers, complete=True)
+        self._join(Target(info.v1, info.v2, info.length), shelf)
+
     async def _completed(self, member: Member, progress: Listener | None) -> Path:
         if member.result is None:
             member.result = asyncio.get_running_loop().create_future()
@@ -325,7 +368,7 @@ class BlobSwarm:
         torrent = member.torrent
         try:
             if torrent.ref is None:
-                await torrent.complete.wait()
+                await torrent.receive()
             else:
                 await self._assisted(member, torrent.ref)
             path = await torrent.finish()
@@ -352,7 +395,7 @@ class BlobSwarm:
                     rng=self._rng,
                 )
             )
-            await member.torrent.complete.wait()
+            await member.torrent.receive()
             helper.cancel()
 
     def _report(self, member: Member) -> None:

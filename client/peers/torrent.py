@@ -66,6 +66,7 @@ class Torrent:
         self.traffic = Traffic()
         self.banned: set[bytes] = set()
         self.failure: SwarmError | None = None
+        self._known = asyncio.Event()
         self.complete = asyncio.Event()
         """Set when every piece is verified, or ``failure`` says why that will never be."""
 
@@ -80,6 +81,7 @@ class Torrent:
         self._peers: dict[Connection, None] = {}
         self._storage: Storage | None = None
         self._distrusted: set[Hashable] = set()
+        self._lent: dict[Hashable, None] = {}
         self._info: TorrentInfo | None = None
         self._layout: Layout | None = None
         self._download: Download | None = None
@@ -283,6 +285,47 @@ class Torrent:
             for block in turn.lost:
                 connection.send(connection.wire.reject(block))
 
+    # -- the download ---------------------------------------------------------------------
+
+    async def receive(self) -> None:
+        """Fetch the content until ``complete``; ``finish`` comes after it. Call it once."""
+        await self._known.wait()
+        if self._info is None or self._download is None:
+            return
+        try:
+            storage = await asyncio.to_thread(self._shelf.begin, self._info)
+        except SwarmError as error:
+            self.fail(error)
+            return
+        if self.failure is not None:
+            storage.close()
+            return
+        self._begin(self._info, storage)
+        await self.complete.wait()
+
+    def _begin(self, info: TorrentInfo, storage: Storage) -> None:
+        """There is room for the content: understand what peers said of it so far."""
+        assert self._download is not None
+        now = self._clock()
+        self._storage, self._layout = storage, Layout.of_torrent(info)
+        self.progressed = now
+        commands = self._download.begun(storage.verified, now)
+        for source in self._lent:
+            self._endow(source)
+        for connection in self._joined():
+            for piece in storage.verified:
+                connection.send(protocol.have(piece))
+            try:
+                events = connection.wire.learn(self._layout, len(info.raw))
+            except (MalformedError, LimitError) as error:
+                self._expel(connection, error.message)
+                continue
+            for event in events:
+                connection.every |= isinstance(event, protocol.HasAll)
+                fast = connection.wire.fast
+                commands += self._download.handle(connection, event, now, fast=fast)
+        self._run(commands, now)
+
     # -- the download's commands ------------------------------------------------------------
 
     def _run(self, commands: Sequence[download.Command], now: float) -> None:
@@ -308,7 +351,8 @@ class Torrent:
             case download.Check(piece, root):
                 return self._check(piece, root, now)
             case download.Begin(info):
-                return self._begin(info, now)
+                self._info = info
+                self._known.set()
             case download.Gained(piece):
                 for peer in self._joined():
                     peer.send(protocol.have(piece))
@@ -317,26 +361,6 @@ class Torrent:
             case _:
                 self._tell(command)
         return []
-
-    def _begin(self, info: TorrentInfo, now: float) -> list[download.Command]:
-        """Make room for the content, and understand what peers said of it so far."""
-        assert self._download is not None
-        self._info, self._layout = info, Layout.of_torrent(info)
-        self._storage = self._shelf.begin(info)
-        commands = self._download.begun(self._storage.verified, now)
-        for connection in self._joined():
-            for piece in self._storage.verified:
-                connection.send(protocol.have(piece))
-            try:
-                events = connection.wire.learn(self._layout, len(info.raw))
-            except (MalformedError, LimitError) as error:
-                self._expel(connection, error.message)
-                continue
-            for event in events:
-                connection.every |= isinstance(event, protocol.HasAll)
-                fast = connection.wire.fast
-                commands += self._download.handle(connection, event, now, fast=fast)
-        return commands
 
     def _tell(self, command: download.Ordinary) -> None:
         peer = command.peer
@@ -400,7 +424,11 @@ class Torrent:
             self._run(self._download.know(info), self._clock())
 
     def lend(self, source: Hashable) -> None:
-        """Let a source take part that has everything. The info dictionary must be known."""
+        """Let a source take part that has everything."""
+        self._lent[source] = None
+        self._endow(source)
+
+    def _endow(self, source: Hashable) -> None:
         picker = self._download.picker if self._download is not None else None
         if picker is not None:
             picker.join(source, self._clock())
@@ -423,6 +451,7 @@ class Torrent:
 
     def unlend(self, source: Hashable) -> None:
         """Such a source takes no more part."""
+        self._lent.pop(source, None)
         picker = self._download.picker if self._download is not None else None
         if picker is not None:
             picker.leave(source)
@@ -460,6 +489,7 @@ class Torrent:
         """Give up the download."""
         if self.failure is None:
             self.failure = error
+        self._known.set()
         self.complete.set()
         for connection in self._peers:
             connection.ended.set()
