@@ -1,4 +1,4 @@
-"""``swarm tracker``: run a tracker, mint credits and name referees as its operator."""
+"""``swarm tracker``: run a tracker, mint credits, name referees and members as its operator."""
 
 import asyncio
 import json
@@ -13,10 +13,14 @@ from typing import Any, TypeVar
 import click
 
 from tracker.address import ADDRESS_FILE, KEY_FILE, Address, operator_identity
+from tracker.announce.admission import Mode, passkey_of
 from tracker.garbage import collect_rarely
+from tracker.members import passkey_secret
+from tracker.reach import MAX_SERVERS, Reach, is_public, is_stun, is_turn
+from tracker.settings import NO_UDP, Settings
 from workunits.errors import LocalError, MalformedError, RefusedError, UnavailableError
 from workunits.ids import PeerKey, parse_hash
-from workunits.statements import Grant, Statement
+from workunits.statements import Admit, Claim, Grant, Passkey, Statement
 from workunits.wire.handshake import Vouch
 
 _T = TypeVar("_T")
@@ -33,9 +37,12 @@ _data = click.option(
 
 
 class ListenAddress(click.ParamType[Address]):
-    """``HOST:PORT``; IPv6 hosts in brackets."""
+    """``HOST:PORT``; IPv6 hosts in brackets. With ``off``, the word of that name is nowhere."""
 
     name = "HOST:PORT"
+
+    def __init__(self, *, off: bool = False) -> None:
+        self._off = off
 
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
@@ -43,6 +50,8 @@ class ListenAddress(click.ParamType[Address]):
         """Parse the address."""
         if isinstance(value, Address):
             return value
+        if self._off and value == "off":
+            return NO_UDP
         host, colon, port = str(value).rpartition(":")
         if not colon or not port.isdecimal() or not 0 <= int(port) < 65536:
             self.fail(f"{value!r} is not HOST:PORT", param, ctx)
@@ -70,8 +79,52 @@ def tracker() -> None:
     show_envvar=True,
     help="Address to listen on; port 0 takes a free one.",
 )
+@click.option(
+    "--udp",
+    type=ListenAddress(off=True),
+    envvar="SWARM_TRACKER_UDP",
+    show_envvar=True,
+    help="Address of the UDP tracker, or 'off'; as --listen if not given.",
+)
+@click.option(
+    "--mode",
+    type=click.Choice([mode.value for mode in Mode]),
+    default=Mode.LISTED.value,
+    envvar="SWARM_TRACKER_MODE",
+    show_default=True,
+    show_envvar=True,
+    help="Which torrents are tracked, and for whom: all; those of jobs and registered ones; the "
+    "same for members only.",
+)
+@click.option(
+    "--public",
+    metavar="URL",
+    default="",
+    envvar="SWARM_TRACKER_PUBLIC",
+    show_envvar=True,
+    help="Address by which peers reach this tracker, if it is behind a proxy.",
+)
+@click.option("--stun", metavar="URL", multiple=True, help="STUN server of peers, stun:HOST:PORT.")
+@click.option("--turn", metavar="URL", multiple=True, help="TURN server of peers, turn:HOST:PORT.")
+@click.option(
+    "--turn-secret-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File with the secret of the TURN servers (coturn: static-auth-secret).",
+)
+@click.option("--lan", is_flag=True, help="Peers are on one network: tell private addresses.")
 @click.option("--verbose", is_flag=True, help="Log every peer that comes and goes.")
-def serve_command(data: Path, listen: Address, verbose: bool) -> None:
+def serve_command(
+    data: Path,
+    listen: Address,
+    udp: Address | None,
+    mode: str,
+    public: str,
+    stun: tuple[str, ...],
+    turn: tuple[str, ...],
+    turn_secret_file: Path | None,
+    lan: bool,
+    verbose: bool,
+) -> None:
     """Serve announce, work, REST and the status page until Ctrl-C.
 
     What was acknowledged is on disk: a tracker that is killed and started again goes on.
@@ -79,12 +132,53 @@ def serve_command(data: Path, listen: Address, verbose: bool) -> None:
     \b
     Example:
       swarm tracker serve --data ./tracker --listen 127.0.0.1:8400
+      swarm tracker serve --listen 0.0.0.0:8400 --stun stun:stun.example:3478 \\
+        --turn turn:turn.example:3478 --turn-secret-file ./turn.secret
     """
+    settings = _settings(mode, udp, public, stun, turn, turn_secret_file, lan=lan)
     level = logging.INFO if verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(message)s")
     os.umask(0o077)
     collect_rarely()
-    _run(_serve(data.expanduser(), listen))
+    _run(_serve(data.expanduser(), listen, settings))
+
+
+def _settings(
+    mode: str,
+    udp: Address | None,
+    public: str,
+    stun: tuple[str, ...],
+    turn: tuple[str, ...],
+    secret_file: Path | None,
+    *,
+    lan: bool,
+) -> Settings:
+    for option, urls, accepts in (("--stun", stun, is_stun), ("--turn", turn, is_turn)):
+        for url in urls:
+            if not accepts(url):
+                raise click.BadParameter(
+                    f"{url!r} is not {option[2:]}:HOST:PORT", param_hint=option
+                )
+        if len(urls) > MAX_SERVERS:
+            raise click.BadParameter(f"more than {MAX_SERVERS}", param_hint=option)
+    if public and not is_public(public):
+        raise click.BadParameter(f"{public!r} is not http(s)://HOST", param_hint="--public")
+    if bool(turn) != bool(secret_file):
+        raise click.UsageError("--turn and --turn-secret-file go together")
+    secret = b""
+    if secret_file:
+        try:
+            secret = secret_file.read_bytes().strip()
+        except OSError as error:
+            raise LocalError(
+                f"cannot read {secret_file}: {error.strerror}",
+                hint="Write coturn's static-auth-secret into it.",
+            ) from None
+        if not secret:
+            raise LocalError(
+                f"{secret_file} is empty", hint="Write coturn's static-auth-secret into it."
+            )
+    return Settings(Mode(mode), Reach(stun, turn, secret, lan, public), udp)
 
 
 @tracker.command()
@@ -102,7 +196,7 @@ def grant(key: str, amount: int, data: Path, as_json: bool) -> None:
       swarm tracker grant $(swarm key show) 1000
     """
     account = PeerKey(parse_hash(key, "KEY"))
-    balance = _run(_grant(data.expanduser(), Grant(account, amount)))
+    balance = _run(_say(data.expanduser(), Grant(account, amount)))["balance"]
     if as_json:
         click.echo(json.dumps({"account": key, "amount": amount, "balance": balance}))
     else:
@@ -138,6 +232,62 @@ def vouch(peer: str, data: Path, as_json: bool) -> None:
         click.echo(made.line())
 
 
+@tracker.command()
+@click.argument("key")
+@click.option("--revoke", is_flag=True, help="KEY is no member any more, account or not.")
+@_data
+@click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
+def member(key: str, revoke: bool, data: Path, as_json: bool) -> None:
+    """Make KEY (64 hex digits) a member: it may announce to a tracker that is for members.
+
+    Who has an account is a member already. Signed with the key in the tracker's --data directory;
+    the tracker must be running.
+
+    \b
+    Example:
+      swarm tracker member $(swarm key show)
+      swarm tracker member $(swarm key show) --revoke
+    """
+    account = PeerKey(parse_hash(key, "KEY"))
+    _run(_say(data.expanduser(), Admit(account, not revoke)))
+    if as_json:
+        click.echo(json.dumps({"account": key, "member": not revoke}))
+    else:
+        click.echo(f"{key[:12]} is {'no member any more' if revoke else 'a member now'}.")
+
+
+@tracker.command()
+@click.argument("key")
+@click.option("--revoke", is_flag=True, help="End the passkey, and make no other.")
+@_data
+@click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
+def passkey(key: str, revoke: bool, data: Path, as_json: bool) -> None:
+    """Print an announce URL with a passkey for KEY (64 hex digits), for any BitTorrent client.
+
+    Whoever knows the URL announces as KEY. The passkey that KEY had before is over. The tracker
+    must be running.
+
+    \b
+    Example:
+      swarm tracker passkey $(swarm key show)
+    """
+    folder = data.expanduser()
+    account = PeerKey(parse_hash(key, "KEY"))
+    answer = _run(_say(folder, Passkey(account, not revoke)))
+    if revoke:
+        click.echo(
+            json.dumps({"account": key, "announce": None})
+            if as_json
+            else f"{key[:12]} has no passkey any more."
+        )
+        return
+    # Made here and not by the tracker, so that it does not travel.
+    secret = passkey_secret(operator_identity(folder))
+    made = passkey_of(secret, account, int(answer["passkey"]))
+    url = f"{answer['public'] or _address(folder)}/announce/{made.hex()}"
+    click.echo(json.dumps({"account": key, "announce": url}) if as_json else url)
+
+
 def _run(work: Coroutine[Any, Any, _T]) -> _T:
     import uvloop
 
@@ -145,14 +295,17 @@ def _run(work: Coroutine[Any, Any, _T]) -> _T:
         return runner.run(work)
 
 
-async def _serve(data: Path, listen: Address) -> None:
+async def _serve(data: Path, listen: Address, settings: Settings) -> None:
     from tracker.service import serve
 
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    async with serve(data, listen) as running, asyncio.TaskGroup() as group:
+    async with (
+        serve(data, listen, settings=settings) as running,
+        asyncio.TaskGroup() as group,
+    ):
         click.echo(f"Tracker {running.identity.key.hex()}", err=True)
         click.echo(f"Listening on {running.address.url} (Ctrl-C ends it)", err=True)
         stopped = group.create_task(stop.wait())
@@ -164,16 +317,21 @@ async def _serve(data: Path, listen: Address) -> None:
     click.echo("Tracker stopped.", err=True)
 
 
-async def _grant(data: Path, claim: Grant) -> int:
-    import aiohttp
-
+def _address(data: Path) -> str:
     try:
-        url = (data / ADDRESS_FILE).read_text().strip()
+        return (data / ADDRESS_FILE).read_text().strip()
     except FileNotFoundError:
         raise UnavailableError(
             f"no tracker is running on {data}",
             hint=f"Start it first: swarm tracker serve --data {data}",
         ) from None
+
+
+async def _say(data: Path, claim: Claim) -> dict[str, Any]:
+    """Have the running tracker carry out its operator's claim; its answer."""
+    import aiohttp
+
+    url = _address(data)
     statement = Statement.sign(
         operator_identity(data), claim, time=int(time.time()), nonce=os.urandom(16)
     )
@@ -193,4 +351,7 @@ async def _grant(data: Path, claim: Grant) -> int:
     if "error" in answer:
         problem = answer["error"]
         raise RefusedError(str(problem.get("message")), hint=str(problem.get("hint", "")))
-    return int(answer["result"]["balance"])
+    result = answer["result"]
+    if not isinstance(result, dict):
+        raise MalformedError("the tracker's answer has no result")
+    return result

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
@@ -15,10 +15,9 @@ from pathlib import Path
 from aiohttp import web
 
 from tracker.address import ADDRESS_FILE, Address, operator_identity
-from tracker.announce.admission import Admission, Mode
+from tracker.announce.admission import Admission
 from tracker.announce.front import AnnounceSite
 from tracker.announce.handlers import AnnounceService
-from tracker.announce.udp import bind_udp, serve_udp
 from tracker.announce.udp import serve_udp
 from tracker.api.errors import errors
 from tracker.api.handlers import Api
@@ -27,9 +26,9 @@ from tracker.api.torrents import Torrents
 from tracker.blobs import WebSeed
 from tracker.members import Directory, passkey_secret
 from tracker.pages import Pages
-from tracker.reach import Reach
 from tracker.registry import Registry
 from tracker.sessions import Sessions
+from tracker.settings import NO_UDP, Settings
 from tracker.store.reader import Reader
 from tracker.store.writer import Then, Writer
 from tracker.work.desk import Desk
@@ -44,20 +43,6 @@ log = logging.getLogger(__name__)
 DATABASE = "tracker.sqlite"
 LOCK_FILE = "lock"
 MAX_BODY = 17 << 20
-PORT_TRIES = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What an operator chooses. ``udp`` is where to listen for datagrams: ``None`` for the address
-    and port of ``listen``, ``NO_UDP`` for nowhere."""
-
-    mode: Mode = Mode.LISTED
-    reach: Reach = field(default_factory=Reach)
-    udp: Address | None = None
-
-
-NO_UDP = Address("", 0)
 
 
 @dataclass(slots=True)
@@ -178,26 +163,36 @@ def _listing(reader: Reader, desk: Desk, identity: Identity, settings: Settings)
     )
 
 
-async def _listen(
-    runner: web.AppRunner, announce: AnnounceService, listen: Address
-) -> tuple[Address, list[socket.socket]]:
-    """Listen on a port for TCP, and bind the same for UDP."""
-    for tries_left in reversed(range(1 if listen.port else PORT_TRIES)):
-        site = AnnounceSite(runner, announce, listen.host, listen.port)
-        try:
-            await site.start()
-            address = Address(listen.host, runner.addresses[0][1])
-            return address, await bind_udp(address.host, address.port)
-        except OSError as error:
-            # A port that is free for TCP may be taken for UDP.
-            if tries_left:
-                await site.stop()
-                continue
+async def _listen(runner: web.AppRunner, announce: AnnounceService, listen: Address) -> Address:
+    site = AnnounceSite(runner, announce, listen.host, listen.port)
+    try:
+        await site.start()
+    except OSError as error:
+        raise LocalError(
+            f"cannot listen on {listen.host}:{listen.port}: {error.strerror}",
+            hint="Choose another address: swarm tracker serve --listen HOST:PORT",
+        ) from None
+    port = runner.addresses[0][1]
+    return Address(listen.host, port)
+
+
+async def _listen_udp(
+    stack: AsyncExitStack, announce: AnnounceService, tcp: Address, chosen: Address | None
+) -> int | None:
+    if chosen == NO_UDP:
+        return None
+    at = chosen or tcp
+    try:
+        return await stack.enter_async_context(serve_udp(announce, at.host, at.port))
+    except OSError as error:
+        if chosen is not None:
             raise LocalError(
-                f"cannot listen on {listen.host}:{listen.port}: {error.strerror}",
-                hint="Choose another address: swarm tracker serve --listen HOST:PORT",
+                f"cannot listen on {at.host}:{at.port} for UDP: {error.strerror}",
+                hint="Choose another address for UDP, or none.",
             ) from None
-    raise AssertionError("unreachable")
+        # The port was asked for TCP, or drawn for it; for UDP it may be taken.
+        log.warning("no UDP: cannot listen on %s:%s: %s", at.host, at.port, error.strerror)
+        return None
 
 
 def _call_all(callbacks: list[Callable[[], None]]) -> None:

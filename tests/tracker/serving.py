@@ -14,6 +14,7 @@ import aiohttp
 from tests.tracker.work.world import IMAGE, SUBMITTER, outcome
 from tracker.address import Address
 from tracker.service import Running, serve
+from tracker.settings import Settings
 from tracker.work.floor import Patience
 from workunits.ids import JobId, LeaseToken, PeerKey, UnitId
 from workunits.manifest import Manifest, SignedManifest
@@ -230,10 +231,12 @@ class Served:
 
 
 @asynccontextmanager
-async def served(data: Path, patience: Patience | None = None) -> AsyncIterator[Served]:
+async def served(
+    data: Path, patience: Patience | None = None, settings: Settings | None = None
+) -> AsyncIterator[Served]:
     """Run a tracker on ``data``."""
     async with (
-        serve(data, Address("127.0.0.1", 0), patience=patience) as running,
+        serve(data, Address("127.0.0.1", 0), patience=patience, settings=settings) as running,
         aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=SECONDS)) as http,
     ):
         tracker = Served(running, http)

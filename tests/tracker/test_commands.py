@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,12 @@ from click.testing import CliRunner, Result
 from tests.tracker.serving import served
 from tests.tracker.work.world import SUBMITTER
 from tracker.address import ADDRESS_FILE, Address, operator_identity
+from tracker.announce.admission import Mode
 from tracker.commands import tracker as command
+from tracker.settings import Settings
 from workunits.errors import LocalError, MalformedError, SwarmError, UnavailableError
+from workunits.passes import SignedPass
+from workunits.statements import Register
 from workunits.wire.handshake import Vouch
 
 KEY = SUBMITTER.key.hex()
@@ -81,7 +86,9 @@ def test_nobody_vouches_where_there_is_no_tracker(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("arguments", [("serve",), ("grant",), ("vouch",)])
+@pytest.mark.parametrize(
+    "arguments", [("serve",), ("grant",), ("vouch",), ("member",), ("passkey",)]
+)
 def test_every_command_has_an_example_and_names_its_variables(arguments: tuple[str, ...]) -> None:
     text = run(*arguments, "--help").output
     assert "Example:" in text
@@ -90,3 +97,69 @@ def test_every_command_has_an_example_and_names_its_variables(arguments: tuple[s
 
 def test_a_listening_address_keeps_ipv6_apart() -> None:
     assert Address("::1", 8400).url == "http://[::1]:8400"
+
+
+async def test_a_passkey_admits_until_it_is_revoked(tmp_path: Path) -> None:
+    async with served(tmp_path, settings=Settings(Mode.MEMBERS)) as tracker:
+        await tracker.say(tracker.sign(Register(b"h" * 20, b"", 1, "x")))
+        printed = await asyncio.to_thread(run, "passkey", KEY, "--data", str(tmp_path))
+        assert printed.exit_code == 0, printed.output
+        url = printed.output.strip()
+        assert url.startswith(f"{tracker.url}/announce/")
+        query = f"?info_hash={'h' * 20}&peer_id={'p' * 20}&port=1"
+        target = url.removeprefix(tracker.url) + query
+        assert b"5:peers" in await tracker.fetch(target)
+        shown = await asyncio.to_thread(run, "passkey", KEY, "--data", str(tmp_path), "--json")
+        assert json.loads(shown.output)["announce"] not in (None, url)
+        assert b"not valid" in await tracker.fetch(target)
+        await asyncio.to_thread(run, "passkey", KEY, "--revoke", "--data", str(tmp_path))
+        again = json.loads(shown.output)["announce"].removeprefix(tracker.url) + query
+        assert b"not valid" in await tracker.fetch(again)
+
+
+async def test_the_operator_admits_members_and_turns_them_out(tmp_path: Path) -> None:
+    async with served(tmp_path, settings=Settings(Mode.MEMBERS)) as tracker:
+        await tracker.say(tracker.sign(Register(b"h" * 20, b"", 1, "x")))
+        signed = SignedPass.query(SUBMITTER, int(time.time()) + 60)
+        target = f"/announce?info_hash={'h' * 20}&peer_id={'p' * 20}&port=1&{signed}"
+        assert b"is no member" in await tracker.fetch(target)
+        said = await asyncio.to_thread(run, "member", KEY, "--data", str(tmp_path))
+        assert said.output == f"{KEY[:12]} is a member now.\n"
+        assert b"5:peers" in await tracker.fetch(target)
+        said = await asyncio.to_thread(run, "member", KEY, "--revoke", "--data", str(tmp_path))
+        assert said.output == f"{KEY[:12]} is no member any more.\n"
+        assert b"is no member" in await tracker.fetch(target)
+        await tracker.grant(SUBMITTER.key)
+        assert b"is no member" in await tracker.fetch(target)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wrong"),
+    [
+        (("--stun", "turn:x:1"), "--stun"),
+        (("--turn", "http://x"), "--turn"),
+        (("--turn", "turn:x:1"), "go together"),
+        (("--public", "x"), "--public"),
+        (("--udp", "nowhere"), "is not HOST:PORT"),
+        (("--mode", "closed"), "--mode"),
+        (("--stun", "stun:x") * 9, "more than 8"),
+    ],
+)
+def test_what_cannot_be_served_is_said_before_serving(
+    tmp_path: Path, arguments: tuple[str, ...], wrong: str
+) -> None:
+    result = run("serve", "--data", str(tmp_path), *arguments)
+    assert result.exit_code == 2
+    assert wrong in result.output
+
+
+def test_a_secret_that_is_missing_or_empty_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    for _ in range(2):
+        error = run(
+            *("serve", "--data", str(tmp_path), "--turn", "turn:x"),
+            *("--turn-secret-file", str(file)),
+        ).exception
+        assert isinstance(error, LocalError)
+        assert "static-auth-secret" in error.hint
+        file.write_text("\n")

@@ -6,6 +6,9 @@ from pathlib import Path
 
 from tests.tracker.serving import served
 from tests.tracker.work.world import manifest
+from tracker.announce.admission import Mode
+from tracker.settings import Settings
+from tracker.stats import WORDS
 
 HOSTILE = "<script>alert(1)</script>&\"'{connected}"
 
@@ -39,3 +42,21 @@ async def test_a_browser_is_told_to_run_nothing(tmp_path: Path) -> None:
         assert "default-src 'none'" in policy
         assert response.headers["X-Content-Type-Options"] == "nosniff"
         assert response.content_type == "text/html"
+
+
+async def test_the_stats_are_for_people_and_for_scripts(tmp_path: Path) -> None:
+    async with served(tmp_path, settings=Settings(Mode.OPEN)) as tracker:
+        query = f"peer_id={'p' * 20}&port=1&left=0"
+        await tracker.fetch(f"/announce?info_hash={'h' * 20}&{query}")
+        await tracker.fetch(f"/announce?info_hash=short&{query}")
+        numbers = await tracker.ask("/stats.json")
+        assert numbers["peers"]["all"] == numbers["peers"]["seeders"] == numbers["swarms"] == 1
+        assert numbers["announces"]["http"] == 2
+        assert (numbers["errors"], numbers["mode"]) == (1, "open")
+        page = (await tracker.fetch("/stats")).decode()
+        assert "Limits that were hit" in page
+        assert "<script" not in page
+        assert "h" * 20 not in page + str(numbers)
+        assert 'href="/stats"' in (await tracker.fetch("/")).decode()
+        words = {name for group in numbers.values() if isinstance(group, dict) for name in group}
+        assert words - WORDS.keys() == {"all", "seeders", "leechers"}

@@ -109,7 +109,7 @@ class Torrents:
             case Passkey(account=account, wanted=wanted):
                 self._operator_only(author)
                 member = self.members.issue(account, wanted=wanted)
-                return {"passkey": member.valid}, member
+                return {"passkey": member.valid, "public": self.reach.public}, member
         raise RefusedError("this statement is about something else")
 
     def _warning(self, claim: Register) -> str:
