@@ -18,10 +18,13 @@ import client.peers.swarm
 import client.peers.webrtc
 import tracker.announce.handlers
 import tracker.announce.http
+import tracker.announce.pace
 import tracker.announce.signalling
 import tracker.announce.swarms
 import tracker.api.handlers
+import tracker.api.torrents
 import tracker.blobs
+import tracker.registry
 import tracker.sessions
 import tracker.work.comparing
 import tracker.work.dispute
@@ -40,6 +43,7 @@ import workunits.ledger.work
 import workunits.manifest
 import workunits.metainfo
 import workunits.parameters
+import workunits.passes
 import workunits.results
 import workunits.ringers
 import workunits.statements
@@ -281,6 +285,25 @@ _LIMITS: tuple[tuple[str, tuple[tuple[str, Any, str], ...]], ...] = (
             ("Peers, most", tracker.announce.http, "MAX_PEERS"),
             ("Query, bytes", tracker.announce.http, "MAX_QUERY"),
             ("Hashes in one scrape", workunits.wire.signalling, "MAX_SCRAPE"),
+            ("Bytes of a `key`", tracker.announce.http, "MAX_TOKEN"),
+            ("Bytes of a `trackerid`", tracker.announce.http, "MAX_TRACKER_ID"),
+            ("Announces of a network for long, a second", tracker.announce.pace, "RATE"),
+            ("Announces of a network at once", tracker.announce.pace, "BURST"),
+            ("Cost of an early announce, announces", tracker.announce.swarms, "EARLY_COST"),
+            ("Seconds for which a pass may be made out", workunits.passes, "MAX_AHEAD"),
+        ),
+    ),
+    (
+        "Registered torrents",
+        (
+            ("Name, bytes", workunits.statements, "MAX_TORRENT_NAME"),
+            ("Of a key that has an account or is a member", tracker.registry, "MAX_OF_ACCOUNT"),
+            ("Of another key", tracker.registry, "MAX_OF_STRANGER"),
+            ("Of all keys without an account", tracker.registry, "MAX_OF_STRANGERS"),
+            ("In all", tracker.registry, "MAX_TORRENTS"),
+            ("Info-hashes that jobs name", tracker.registry, "MAX_HASHES"),
+            ("Statements of a network for long, a second", tracker.api.torrents, "RATE"),
+            ("Statements of a network at once", tracker.api.torrents, "BURST"),
         ),
     ),
     (

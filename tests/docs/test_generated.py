@@ -60,10 +60,15 @@ def test_every_signature_domain_is_in_the_protocol() -> None:
 def test_every_rest_route_is_in_the_protocol() -> None:
     from tracker.api.handlers import Api
     from tracker.api.log import Log
+    from tracker.api.torrents import Torrents
 
     text = page("docs/protocol.md").text
-    both = Api.routes(_Nothing()) + Log.routes(_Nothing())  # type: ignore[arg-type]
-    routes = {f"{route.method} {route.path}" for route in both}
+    every = (
+        *Api.routes(_Nothing()),  # type: ignore[arg-type]
+        *Log.routes(_Nothing()),  # type: ignore[arg-type]
+        *Torrents.routes(_Nothing()),  # type: ignore[arg-type]
+    )
+    routes = {f"{route.method} {route.path}" for route in every}
     described = set(re.findall(r"^\| `([A-Z]+ /api/v1/\S+)` \|", text, re.MULTILINE))
     assert described == routes
 
