@@ -177,7 +177,7 @@ class Reachable:
 
 
 @dataclass(slots=True)
-class Candidate:
+class Known:
     """What is known of one address. ``until`` is when it may be dialled again."""
 
     source: Source
@@ -195,7 +195,7 @@ class AddressBook:
 
     def __init__(self, rng: Random) -> None:
         self._rng = rng
-        self._known: dict[Address, Candidate] = {}
+        self._known: dict[Address, Known] = {}
         self._banned: dict[Address, None] = {}
 
     def __len__(self) -> int:
@@ -216,7 +216,7 @@ class AddressBook:
                 continue
             if len(self._known) >= MAX_KNOWN and not self._make_room(source):
                 continue
-            self._known[address] = Candidate(source, teller)
+            self._known[address] = Known(source, teller)
             told += 1
 
     def remove(self, addresses: Iterable[Address], source: Source, teller: object = None) -> None:
@@ -292,6 +292,6 @@ class AddressBook:
         return True
 
 
-def _near(address: Address, known: Candidate) -> bool:
+def _near(address: Address, known: Known) -> bool:
     """Sorts local addresses first."""
     return known.source is not Source.LOCAL and zone_of(address.host) not in (Zone.HOST, Zone.LAN)

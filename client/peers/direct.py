@@ -19,7 +19,7 @@ from client.peers.network import Network, TcpPolicy
 from client.peers.reach import Beacon
 from client.peers.signalling import TARGET_PEERS
 from client.peers.tcp import TcpChannel, TcpListener, connect
-from workunits.errors import SwarmError
+from workunits.errors import MalformedError, SwarmError
 from workunits.passes import SignedPass
 from workunits.signing import Identity
 from workunits.wire.signalling import Event
@@ -152,11 +152,11 @@ class Direct:
 
     def tick(self) -> None:
         """Dial, announce, and end what there is twice. Call about once a second."""
-        now = self._roster.clock()
+        now, crowded = self._roster.clock(), self._roster.crowded
         for member in list(self._roster.members.values()):
             for link in surplus(member.links, self._roster.peer_id, now):
                 self._roster.spawn(link.close)
-            self._meet(member)
+            self._meet(member, crowded)
 
     def told(self, member: Member, teller: bytes, added: Iterable[tuple[str, int]]) -> None:
         """A peer (its ``teller`` key) told of others (BEP 11)."""
@@ -180,11 +180,15 @@ class Direct:
             if len(self._strikes) > MAX_STRIKERS:
                 del self._strikes[next(iter(self._strikes))]
 
-    def _meet(self, member: Member) -> None:
-        """Announce over HTTP if that is due, and dial if peers lack."""
+    def _meet(self, member: Member, crowded: bool | None = None) -> None:
+        """Announce over HTTP if that is due, and dial if peers lack. ``crowded`` as the roster
+        says it, where that is known already."""
         torrent = member.torrent
         if not self._network.dials or not self._beacon.settled.is_set() or torrent.failure:
             return
+        if not member.invited:
+            member.invited = True
+            self._invite(member)
         now = self._roster.clock()
         lack = TARGET_PEERS - torrent.peers - member.dialing
         for tracker in self._trackers(member):
@@ -192,7 +196,7 @@ class Direct:
             event = turn.due(now, seeding=torrent.seeding, hungry=lack > 0 and not torrent.seeding)
             if event is not None:
                 self._roster.spawn(self._ask, member, tracker, turn, event, member=member)
-        if not self._roster.room(member):
+        if crowded or not len(member.book) or not self._roster.room(member):
             return
         extra = LOCAL_EXTRA
         if torrent.seeding:
@@ -239,6 +243,16 @@ class Direct:
         member.book.add(usable, source, teller)
         self._meet(member)
 
+    def _invite(self, member: Member) -> None:
+        """Note the peers that the torrent's link names."""
+        if member.private:
+            return
+        for text in member.torrent.target.peers:
+            host, _, port = text.rpartition(":")
+            with suppress(ValueError, MalformedError):  # a name is of no use to us
+                address = Address.of(host.strip("[]"), int(port))
+                self._learn(member, [address], Source.PEER)
+
     def _came(self, neighbour: Neighbour) -> None:
         for member in list(self._roster.members.values()):
             self._note(member, neighbour)
@@ -266,8 +280,7 @@ class Direct:
             return []
         near = self.reachable
         found = [OURS] if near.always or near.local else []
-        others = () if member.private else member.trackers
-        return found + [url for url in others if usable(url) and self._serves(url)]
+        return found + [url for url in member.trackers if usable(url) and self._serves(url)]
 
     def _serves(self, url: str) -> bool:
         return self._network.tcp is TcpPolicy.ALWAYS or self._around(url).local

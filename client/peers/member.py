@@ -60,6 +60,9 @@ class Member:
     answering: set[bytes] = field(default_factory=set)
     """Peers whose offers we are taking up."""
 
+    invited: bool = False
+    """Whether the peers that its link names were noted."""
+
     dialing: int = 0
     """TCP connections that are being made."""
 
@@ -123,11 +126,14 @@ class Roster:
             return found
         return next((m for m in self.members.values() if info_hash in m.hashes), None)
 
+    @property
+    def crowded(self) -> bool:
+        """Whether there is room for no more connections at all."""
+        return sum(map(_connections, self.members.values())) >= MAX_CONNECTIONS
+
     def room(self, member: Member) -> bool:
         """Whether there may be one more connection."""
-        here = _connections(member)
-        everywhere = sum(map(_connections, self.members.values()))
-        return here < MAX_PEERS and everywhere < MAX_CONNECTIONS
+        return _connections(member) < MAX_PEERS and not self.crowded
 
     async def run(self, member: Member, link: Link) -> bool:
         """Run a connection to its end; whether the peer turned out to be one to stay away from."""

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from client.peers.throttle import Rates
 from client.peers.transport import Dial
 from tests.client.peers.conftest import Peers, Tracker, until
 from workunits.errors import UnavailableError
+from workunits.links import Target
 from workunits.passes import SignedPass
 from workunits.signing import Identity
 
@@ -175,3 +177,32 @@ async def test_peers_tell_each_other_of_peers(peers: Peers, tracker: Tracker) ->
             assert (await fetching).read_bytes() == DATA
             assert not waiting.done() and seeder.stats.sent > len(DATA)
             waiting.cancel()
+
+
+async def test_a_link_names_peers_to_try(peers: Peers, tracker: Tracker, tmp_path: Path) -> None:
+    async with peers:
+        seeder, store = await peers.add(network=LAN, connector=NoWebRtc())
+        ref = store.add(DATA)
+        seeder.seed(ref)
+        await tracker.stop()
+        leecher = await add(peers)
+        named = ("tracker.example:5000", "no port", f"127.0.0.1:{seeder.port}")
+        target = Target(ref.v1, ref.v2, peers=named)
+        info = await leecher.download(target, tmp_path)
+        assert (tmp_path / info.name).read_bytes() == DATA
+
+
+async def test_trackers_of_a_link_are_asked(peers: Peers, tracker: Tracker, tmp_path: Path) -> None:
+    other = Tracker()
+    await other.start()
+    async with peers:
+        seeder, store = await peers.add(network=LAN, connector=NoWebRtc())
+        ref = store.add(DATA)
+        seeder.seed(ref)
+        await until(lambda: tracker.announced)
+        leecher = BlobSwarm(store, other.url, network=LAN, connector=NoWebRtc())
+        async with leecher:
+            link = Target.of(ref, trackers=(f"{tracker.url}/announce", "http://127.0.0.1:9/x"))
+            info = await leecher.download(link, tmp_path)
+            assert (tmp_path / info.name).read_bytes() == DATA
+    await other.stop()
