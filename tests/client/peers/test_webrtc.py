@@ -9,8 +9,16 @@ from contextlib import asynccontextmanager
 import pytest
 
 from client.peers import webrtc
+from client.peers.addresses import Reachable, Zone
 from client.peers.transport import Channel
-from client.peers.webrtc import WebRtcChannel, WebRtcConnector, check_sdp, receive_window
+from client.peers.webrtc import (
+    Ice,
+    WebRtcChannel,
+    WebRtcConnector,
+    WebRtcDial,
+    check_sdp,
+    receive_window,
+)
 from tests.client.peers.conftest import until
 from workunits.errors import LimitError, MalformedError, RemoteError
 
@@ -119,6 +127,7 @@ GOOD = "v=0\r\nm=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n"
         "v=0\r\n",
         GOOD + "m=audio 9 UDP/TLS/RTP/SAVPF 0\r\n",
         GOOD + GOOD,
+        *(GOOD + f"a=x{end}m=audio 9 UDP/TLS/RTP/SAVPF 0\r\n" for end in "\n\r\x0b\x85\u2028"),
         GOOD + "a=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\n" * (webrtc.MAX_CANDIDATES + 1),
         GOOD + "a=" + "x" * webrtc.MAX_SDP,
     ],
@@ -141,3 +150,22 @@ async def test_a_description_that_aiortc_stumbles_over_is_the_peer_s_fault(sdp: 
 
 def test_the_window_is_what_the_kernel_grants() -> None:
     assert receive_window() > 4 * 16384
+
+
+async def test_candidates_of_our_own_network_are_not_followed_for_strangers() -> None:
+    async def far() -> Ice:
+        return Ice(near=Reachable(Zone.GLOBAL))
+
+    offer = await WebRtcConnector().offer()
+    line = "a=candidate:9 1 udp 2130706431 10.9.8.7 5000 typ host\r\n"
+    sdp = offer.sdp.replace("a=end-of-candidates", f"{line}a=end-of-candidates")
+    for connector, followed in ((WebRtcConnector(), True), (WebRtcConnector(far), False)):
+        answer = await connector.answer(sdp)
+        assert isinstance(answer, WebRtcDial)
+        sctp = answer._connection.sctp
+        assert sctp is not None
+        hosts = {each.ip for each in sctp.transport.transport.getRemoteCandidates()}
+        assert ("10.9.8.7" in hosts) is followed
+        await answer.close()
+    await offer.close()
+    gc.collect()
