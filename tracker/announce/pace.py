@@ -14,6 +14,7 @@ BURST = 2_000.0
 """Announces that one network may make at once."""
 
 MAX_BUCKETS = 65_536
+_ROUNDING = 1e-6
 
 
 class HurryError(LimitError):
@@ -35,7 +36,7 @@ class Pace:
         self, *, rate: float = RATE, burst: float = BURST, most: int = MAX_BUCKETS
     ) -> None:
         self._second = 1 / rate
-        self._burst = burst / rate
+        self._burst = burst / rate + _ROUNDING
         self._most = most
         self._full: dict[int, float] = {}
         self.hurried = 0

@@ -1,0 +1,55 @@
+"""Signed passes: written, read, and nothing else read."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workunits.errors import MalformedError, RemoteError, SignatureError
+from workunits.passes import SignedPass
+from workunits.signing import Domain, Identity, verify
+
+ME = Identity.from_seed(b"m" * 32)
+
+
+@given(st.integers(0, 10**15 - 1))
+def test_a_pass_is_read_back(until: int) -> None:
+    query = SignedPass.query(ME, until)
+    for text in (query, f"info_hash=x&{query}&left=0", "&".join(reversed(query.split("&")))):
+        assert SignedPass.parse(text) == SignedPass(ME.key, until)
+
+
+def test_the_signature_is_over_the_time_in_digits() -> None:
+    parts = dict(pair.split("=") for pair in SignedPass.query(ME, 1700000000).split("&"))
+    assert parts["member"] == ME.key.hex()
+    verify(ME.key, Domain.ANNOUNCE, b"1700000000", bytes.fromhex(parts["sig"]))
+
+
+def test_no_pass_is_none() -> None:
+    assert SignedPass.parse("") is None
+    assert SignedPass.parse("info_hash=x&membership=1&&=") is None
+
+
+@pytest.mark.parametrize("missing", ["member", "until", "sig"])
+def test_half_a_pass_is_refused(missing: str) -> None:
+    pairs = SignedPass.query(ME, 5).split("&")
+    with pytest.raises(MalformedError):
+        SignedPass.parse("&".join(pair for pair in pairs if not pair.startswith(missing)))
+    with pytest.raises(MalformedError, match="twice"):
+        SignedPass.parse("&".join([*pairs, f"{missing}=1"]))
+
+
+@pytest.mark.parametrize("until", ["", "-1", "+5", "5.0", "1" * 16, "\u0665", "0x5"])
+def test_a_time_is_digits(until: str) -> None:
+    with pytest.raises(MalformedError):
+        SignedPass.parse(SignedPass.query(ME, 5).replace("until=5", f"until={until}"))
+
+
+def test_another_spelling_of_the_time_is_not_what_was_signed() -> None:
+    with pytest.raises(SignatureError):
+        SignedPass.parse(SignedPass.query(ME, 5).replace("until=5", "until=05"))
+
+
+@given(st.text(max_size=100), st.text(max_size=100), st.text(max_size=20))
+def test_any_other_values_are_refused(member: str, signature: str, until: str) -> None:
+    with pytest.raises(RemoteError):
+        SignedPass.parse(f"member={member}&until={until}&sig={signature}")
