@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from client import keys
 from client.blobs import BlobStore
 from client.config import Config
 from client.peers.swarm import BlobSwarm
@@ -26,7 +27,9 @@ async def swarming(
         BlobStore(Path(place), quota=MAX_LENGTH) as store,
     ):
         refs = [await asyncio.to_thread(store.adopt, path) for path in files]
-        async with BlobSwarm(store, config.tracker, patience=patience) as swarm:
+        # Trackers for members only ask for the key.
+        identity = keys.load(config.key) if config.key.exists() else None
+        async with BlobSwarm(store, config.tracker, identity=identity, patience=patience) as swarm:
             for ref in refs:
                 swarm.seed(ref)
             yield swarm
