@@ -220,6 +220,8 @@ class FolderStorage:
         with self._mutex:
             self._digests[piece] = digest
             self._pending.append((piece, digest))
+            # Another engine may have written it past us.
+            self._dirty |= {span.file for span in self._spans(piece) if span.file is not None}
         self._syncer.submit(self._sync)
 
     def flush(self) -> None:

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
 from client.blobs import BlobStore
+from client.peers.network import Network
 from client.peers.stats import Progress, SwarmStats
 from client.peers.throttle import Rates
 from workunits.errors import LocalError
@@ -23,13 +24,14 @@ if TYPE_CHECKING:
 
     from client.peers.extensions import Gossip
     from workunits.links import Target
+    from workunits.signing import Identity
 
 AUTO, AIORTC, LIBTORRENT = "auto", "aiortc", "libtorrent"
 ENGINES = (AUTO, AIORTC, LIBTORRENT)
 VARIABLE = "SWARM_ENGINE"
 """Environment variable that names the engine."""
 
-NO_LIMITS = Rates()
+EVERYWHERE = Network()
 GRACE = 5.0
 """Seconds without content from any peer, after which the web seed is asked; at once if alone."""
 
@@ -113,22 +115,26 @@ class Make(Protocol):
         store: BlobStore,
         tracker: str,
         *,
+        network: Network = EVERYWHERE,
+        identity: "Identity | None" = None,
         gossip: "Gossip | None" = None,
-        limits: Rates = NO_LIMITS,
+        limits: Rates | None = None,
         grace: float = GRACE,
         patience: float = PATIENCE,
     ) -> Engine:
         """``tracker`` is a base URL; ``grace`` and ``patience`` are seconds.
 
+        ``identity`` announces where only members may; ``limits`` take the place of the network's.
         ``gossip`` hears and tells what peers saw of the tracker's ledger; libtorrent carries none.
         """
 
 
-def choose(name: str = AUTO, *, gossip: bool = False) -> Make:
+def choose(name: str = AUTO, *, gossip: bool = False, relay_only: bool = False) -> Make:
     """How to make the engine called ``name``, one of ``ENGINES``.
 
-    ``auto`` is libtorrent where it is installed, but not where checkpoints of the ledger are to be
-    gossiped: its Python binding has no place for an extension of the peer protocol.
+    ``auto`` is libtorrent where it is installed, unless checkpoints of the ledger are to be
+    gossiped (its Python binding has no place for an extension of the peer protocol), or no address
+    may be shown to peers (it tells them all that it has).
 
     Raises ``LocalError`` when there is no such engine, or it is not installed.
     """
@@ -137,7 +143,7 @@ def choose(name: str = AUTO, *, gossip: bool = False) -> Make:
             f"there is no engine called {name!r}", hint=f"Use one of {', '.join(ENGINES)}."
         )
     if name == AUTO:
-        name = LIBTORRENT if installed() and not gossip else AIORTC
+        name = LIBTORRENT if installed() and not (gossip or relay_only) else AIORTC
     if name == AIORTC:
         from client.peers.swarm import BlobSwarm
 
