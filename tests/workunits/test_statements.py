@@ -12,15 +12,32 @@ from workunits.signing import Domain, Identity
 from workunits.statements import (
     MAX_AMOUNT,
     MAX_STATEMENT,
+    MAX_TORRENT_NAME,
+    Admit,
     Cancel,
     Claim,
     Grant,
+    Passkey,
+    Register,
     Statement,
+    Unregister,
     Upload,
 )
 
 AUTHOR = Identity.from_seed(b"a" * 32)
+names = st.text(st.characters(exclude_categories=["C", "Z"]), max_size=MAX_TORRENT_NAME // 4)
+both = st.sampled_from([(b"1" * 20, b""), (b"", b"2" * 32), (b"1" * 20, b"2" * 32)])
 claims: st.SearchStrategy[Claim] = st.one_of(
+    st.builds(
+        lambda pair, *rest: Register(*pair, *rest),
+        both,
+        st.integers(0, 2**60),
+        names,
+        st.booleans(),
+    ),
+    both.map(lambda pair: Unregister(*pair)),
+    st.builds(Admit, keys, st.booleans()),
+    st.builds(Passkey, keys, st.booleans()),
     st.builds(Grant, keys, st.integers(1, MAX_AMOUNT)),
     st.builds(Cancel, hashes.map(JobId)),
     st.builds(Upload, hashes, st.integers(0, 2**40)),
@@ -57,6 +74,10 @@ def test_arbitrary_bytes_are_no_statement(raw: bytes) -> None:
         Statement.parse(raw)
 
 
+def torrent(**changes: object) -> dict[str, object]:
+    return {"length": 1, "name": "n", "private": 0, "v1": b"1" * 20, "v2": b"2" * 32} | changes
+
+
 def envelope(**changes: object) -> bytes:
     inner = decode(sign(Grant(PeerKey(b"k" * 32), 5)).raw, limit=MAX_STATEMENT)
     assert isinstance(inner, dict)
@@ -74,6 +95,15 @@ def envelope(**changes: object) -> bytes:
         ({"claim": {"account": b"k" * 32, "amount": MAX_AMOUNT + 1}}, "amount must be"),
         ({"claim": {"account": b"k" * 31, "amount": 1}}, "account must be 32 bytes"),
         ({"claim": {"account": b"k" * 32, "amount": 1, "x": 1}}, "unknown fields"),
+        ({"t": "register", "claim": torrent(v1=b"", v2=b"")}, "needs a v1 info-hash"),
+        ({"t": "register", "claim": torrent(v1=b"1" * 19)}, "needs a v1 info-hash"),
+        ({"t": "register", "claim": torrent(v2=b"2" * 20)}, "needs a v1 info-hash"),
+        ({"t": "register", "claim": torrent(name="a\nb")}, "control characters"),
+        ({"t": "register", "claim": torrent(name=b"\xff")}, "UTF-8"),
+        ({"t": "register", "claim": torrent(private=2)}, "private must be"),
+        ({"t": "register", "claim": torrent(length=-1)}, "length must be"),
+        ({"t": "unregister", "claim": torrent()}, "unknown fields"),
+        ({"t": "admit", "claim": {"account": b"k" * 32, "admitted": 2}}, "admitted must be"),
         ({"x": 1}, "unknown fields"),
         ({"nonce": b""}, "nonce must be 16 bytes"),
         ({"time": -1}, "time must be"),
