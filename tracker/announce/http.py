@@ -5,11 +5,10 @@ address of a peer is the one that its request came from; the ``ip`` parameter is
 because honouring it lets anyone aim a swarm at a victim (BEP 7).
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from ipaddress import ip_address
 from math import ceil
 from socket import AF_INET, AF_INET6, inet_pton
+from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from tracker.announce.pace import HurryError
@@ -33,12 +32,12 @@ _KNOWN = frozenset(
         *("compact", "no_peer_id", "key", "trackerid"),
     )
 )
+_EVENTS = {event.value: event for event in Event} | {"update": Event.NONE}
 _MAPPED = bytes(10) + b"\xff\xff"
 _FULL = b"the tracker is full and will not hand you to others"
 
 
-@dataclass(frozen=True, slots=True)
-class AnnounceQuery:
+class AnnounceQuery(NamedTuple):
     """An announce. ``left`` is bytes, ``None`` when the client does not say."""
 
     info_hash: bytes
@@ -63,12 +62,15 @@ def parse_announce(query: str) -> AnnounceQuery:
 
     Unknown parameters are ignored. Raises ``MalformedError`` or ``LimitError``.
     """
-    fields: dict[str, bytes] = {}
-    for name, value in _pairs(query):
+    fields: dict[str, str] = {}
+    for pair in _pairs(query):
+        name, _, value = pair.partition("=")
+        if "%" in name:
+            name = _unquote(name).decode("latin-1")
         if name in _KNOWN:
             if name in fields:
                 raise MalformedError(f"{name} is given twice", hint="give it once")
-            fields[name] = _unquote(value)
+            fields[name] = value
     port = _number(fields, "port")
     if port is None or not 0 < port < 65536:
         raise MalformedError(
@@ -79,10 +81,10 @@ def parse_announce(query: str) -> AnnounceQuery:
         _identifier(fields.get("peer_id"), "peer_id"),
         port,
         _number(fields, "left"),
-        _event(fields.get("event", b"")),
+        _event(fields.get("event", "")),
         _numwant(fields),
-        fields.get("compact") != b"0",
-        fields.get("no_peer_id") == b"1",
+        fields.get("compact") != "0",
+        fields.get("no_peer_id") == "1",
         _number(fields, "uploaded") or 0,
         _number(fields, "downloaded") or 0,
         _short(fields, "key", MAX_TOKEN),
@@ -93,9 +95,9 @@ def parse_announce(query: str) -> AnnounceQuery:
 def parse_scrape(query: str) -> tuple[bytes, ...]:
     """The info-hashes of a scrape, at least one. Raises as ``parse_announce``, and for none."""
     hashes = tuple(
-        _identifier(_unquote(value), "info_hash")
-        for name, value in _pairs(query)
-        if name == "info_hash"
+        _identifier(value, "info_hash")
+        for name, _, value in (pair.partition("=") for pair in _pairs(query))
+        if name == "info_hash" or ("%" in name and _unquote(name) == b"info_hash")
     )
     if not hashes:
         raise MalformedError(
@@ -239,8 +241,7 @@ def _spelled(peer: Peer[bytes], no_peer_id: bool) -> dict[str, object]:
     return entry
 
 
-def _pairs(query: str) -> Iterator[tuple[str, str]]:
-    """Names, and values that are still percent-encoded."""
+def _pairs(query: str) -> list[str]:
     if len(query) > MAX_QUERY:
         raise LimitError(
             f"a query of {len(query)} bytes is over the limit of {MAX_QUERY}",
@@ -248,17 +249,26 @@ def _pairs(query: str) -> Iterator[tuple[str, str]]:
         )
     if not query.isascii():
         raise MalformedError("the query is not ASCII", hint="percent-encode it")
-    for pair in query.split("&"):
-        name, _, value = pair.partition("=")
-        yield (_unquote(name).decode("latin-1") if "%" in name else name), value
+    return query.split("&")
 
 
 def _unquote(text: str) -> bytes:
-    return unquote_to_bytes(text) if "%" in text else text.encode()
+    if "%" not in text:
+        return text.encode()
+    if "\\" in text:
+        return unquote_to_bytes(text)
+    try:
+        # Many times as fast as ``unquote_to_bytes``; half of an announce is spent here.
+        return text.replace("%", "\\x").encode().decode("unicode_escape").encode("latin-1")
+    except UnicodeDecodeError:
+        raise MalformedError(
+            "a percent sign is not followed by two hex digits", hint="percent-encode it as %25"
+        ) from None
 
 
-def _identifier(value: bytes | None, name: str) -> bytes:
-    if value is None or len(value) != ID_SIZE:
+def _identifier(text: str | None, name: str) -> bytes:
+    value = _unquote(text) if text is not None else b""
+    if len(value) != ID_SIZE:
         raise MalformedError(
             f"{name} must be {ID_SIZE} bytes, percent-encoded",
             hint="a v2 info-hash is cut to its first 20 bytes",
@@ -266,24 +276,30 @@ def _identifier(value: bytes | None, name: str) -> bytes:
     return value
 
 
-def _number(fields: dict[str, bytes], name: str) -> int | None:
-    value = fields.get(name, b"")
-    if not value:
+def _number(fields: dict[str, str], name: str) -> int | None:
+    text = fields.get(name)
+    if not text:
         return None
-    if not value.isdigit() or len(value) > ID_SIZE:
+    if "%" in text:
+        text = _unquote(text).decode("latin-1")
+    if not (text.isascii() and text.isdigit()) or len(text) > ID_SIZE:
         raise MalformedError(f"{name} must be a decimal number", hint="send digits only")
-    return min(int(value), MAX_COUNTER)
+    value = int(text)
+    return min(value, MAX_COUNTER)
 
 
-def _numwant(fields: dict[str, bytes]) -> int:
-    if fields.get("numwant") == b"-1":
+def _numwant(fields: dict[str, str]) -> int:
+    if fields.get("numwant") == "-1":
         return DEFAULT_PEERS
     wanted = _number(fields, "numwant")
     return DEFAULT_PEERS if wanted is None else min(wanted, MAX_PEERS)
 
 
-def _short(fields: dict[str, bytes], name: str, limit: int) -> bytes:
-    value = fields.get(name, b"")
+def _short(fields: dict[str, str], name: str, limit: int) -> bytes:
+    text = fields.get(name)
+    if not text:
+        return b""
+    value = _unquote(text)
     if len(value) > limit:
         raise LimitError(
             f"{name} of {len(value)} bytes is over the limit of {limit}", hint="send a shorter one"
@@ -291,11 +307,11 @@ def _short(fields: dict[str, bytes], name: str, limit: int) -> bytes:
     return value
 
 
-def _event(value: bytes) -> Event:
-    try:
-        return Event(value.decode("latin-1")) if value != b"update" else Event.NONE
-    except ValueError:
+def _event(text: str) -> Event:
+    found = _EVENTS.get(text if "%" not in text else _unquote(text).decode("latin-1"))
+    if found is None:
         raise MalformedError(
             "event must be started, completed, stopped, paused or empty",
             hint="leave the event out in an ordinary announce",
-        ) from None
+        )
+    return found

@@ -4,6 +4,8 @@ A customer commonly has at most an IPv4 /24 or an IPv6 /48 (RFC 6177), so that i
 a thousand addresses cost no more than one. Pure, on packed addresses.
 """
 
+from functools import lru_cache
+
 NOWHERE = 0
 """The network of a peer that comes from none, or from one that is not known."""
 
@@ -27,6 +29,7 @@ def network_of(address: bytes) -> int:
     return _V6 | int.from_bytes(address[:6], "big")
 
 
+@lru_cache(maxsize=4096)
 def is_local(network: int) -> bool:
     """Whether a network is private, loopback or unknown: of people who know each other, or of a
     proxy behind which all come from one address. Limits that tell networks apart spare it."""

@@ -170,8 +170,11 @@ class Pool:
     def packed(self, count: int, row: int, uploading: bool, rng: Random) -> bytes:
         """The addresses of a draw, as a compact reply has them."""
         addresses, width = self.addresses, self._width
-        if row == NO_ROW and not uploading and count >= len(self.members):
-            return bytes(addresses)
+        if not uploading and count >= len(self.members) - (row != NO_ROW):
+            if row == NO_ROW:
+                return bytes(addresses)
+            at = self._rows.place[row] * width
+            return bytes(addresses[:at] + addresses[at + width :])
         return b"".join(
             addresses[low * width : high * width]
             for low, high in self.draw(count, row, uploading, rng)

@@ -5,7 +5,7 @@ and small: see ``bench/memory.py``.
 """
 
 from collections.abc import Hashable, Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tracker.announce.networks import Crowds
 from tracker.announce.pools import NO_ROW, PEER_ID, V4_SIZE, V6_SIZE, Kind, Pool, Rows
@@ -17,8 +17,7 @@ TAG = 6
 """Bytes that stand for a swarm in the keys of its peers."""
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
+class Counts(NamedTuple):
     """Seeders, leechers, completed downloads since the swarm was first seen, and how many of the
     leechers want nothing more (BEP 21)."""
 
@@ -141,8 +140,10 @@ class Roster:
 
     def refresh(self, row: int, *, seeding: bool, paused: bool) -> None:
         """A peer announced again; ``saw`` has to follow."""
-        owner, pool = self.rows.key[row], self.pool_of(row)
-        alive = self.addresses if isinstance(owner, bytes) else self.sockets
+        owner, swarm = self.rows.key[row], self.rows.swarm[row]
+        kind = _kind(owner)
+        alive = self.sockets if kind is Kind.SOCKET else self.addresses
+        pool = swarm.pools[kind]  # type: ignore[attr-defined]
         # The dictionary is in the order of age: who announces goes to its end.
         del alive[owner]
         alive[owner] = row
