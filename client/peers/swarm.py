@@ -133,7 +133,7 @@ class BlobSwarm:
         except BaseException:
             await self._session.close()
             raise
-        self._seed = WebSeed(self._session, self._tracker)
+        self._seed = WebSeed(self._session, self._tracker, self._throttle)
         self._group = asyncio.TaskGroup()
         await self._group.__aenter__()
         self._direct.begin(self._session)

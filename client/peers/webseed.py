@@ -16,6 +16,7 @@ import aiohttp
 
 from client.peers.layout import Block, Layout
 from client.peers.signalling import Backoff
+from client.peers.throttle import Throttle
 from client.peers.torrent import Torrent
 from workunits.errors import MalformedError, RefusedError, SwarmError
 from workunits.ids import BlobRef
@@ -34,9 +35,12 @@ _HINT = "Wait for a peer that has the blob."
 class WebSeed:
     """Fetches parts of blobs from one tracker."""
 
-    def __init__(self, session: aiohttp.ClientSession, tracker: str) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, tracker: str, throttle: Throttle | None = None
+    ) -> None:
         """``tracker`` is the base URL, without a slash at the end."""
         self._session = session
+        self._throttle = throttle
         self._base = f"{tracker}/api/v1/blobs"
 
     async def info(self, ref: BlobRef) -> Metainfo:
@@ -61,18 +65,22 @@ class WebSeed:
             whole = response.status == 200 and (start, length) == (0, ref.length)
             if not part and not whole:
                 raise RefusedError(f"the tracker does not serve blob {ref}", hint=_HINT)
-            data = await _read(response, length)
+            data = await _read(response, length, self._throttle)
         if len(data) != length:
             raise MalformedError(f"the tracker sent {len(data)} bytes instead of {length}")
         return data
 
 
-async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
+async def _read(
+    response: aiohttp.ClientResponse, limit: int, throttle: Throttle | None = None
+) -> bytes:
     body = bytearray()
     async for part in response.content.iter_any():
         body += part
         if len(body) > limit:
             raise MalformedError(f"the tracker sent over {limit} bytes", hint=_HINT)
+        if throttle is not None:
+            await throttle.down(len(part))
     return bytes(body)
 
 

@@ -9,6 +9,7 @@ import pytest
 from aiohttp import web
 
 from client.peers.layout import Block
+from client.peers.throttle import Rates, Throttle
 from client.peers.webseed import WebSeed, spans_of
 from workunits.errors import RemoteError
 from workunits.metainfo import hash_stream
@@ -82,3 +83,25 @@ def test_spans_are_runs_of_blocks_inside_of_one_piece() -> None:
     a, b, c, d = Block(0, 0, 10), Block(0, 10, 10), Block(0, 30, 10), Block(1, 0, 10)
     assert spans_of([d, c, b, a]) == [[a, b], [c], [d]]
     assert spans_of([]) == []
+
+
+async def test_the_web_seed_counts_for_the_limits(unused_tcp_port: int) -> None:
+    waited = 0.0
+
+    async def sleep(seconds: float) -> None:
+        nonlocal waited
+        waited += seconds
+
+    throttle = Throttle(Rates(down=100), clock=lambda: waited, sleep=sleep)
+    await throttle.down(100_000)  # what may come at once is used up
+    before = waited
+    app = web.Application()
+    app.add_routes([web.get("/api/v1/blobs/{rest:.*}", answer(206, DATA[100:1100], RANGE))])
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", unused_tcp_port).start()
+    async with aiohttp.ClientSession() as session:
+        seed = WebSeed(session, f"http://127.0.0.1:{unused_tcp_port}", throttle)
+        await seed.span(INFO.ref, 100, 1000)
+    await runner.cleanup()
+    assert waited - before >= 9.0
