@@ -29,6 +29,8 @@ import tracker.sessions
 import tracker.work.comparing
 import tracker.work.dispute
 import tracker.work.floor
+import tracker.work.fresh
+import tracker.work.larder
 import tracker.work.leasing
 import tracker.work.state
 import tracker.work.table
@@ -37,6 +39,7 @@ import validators.reputation
 import workunits.beacon
 import workunits.canonical
 import workunits.entries
+import workunits.images
 import workunits.ledger.credit
 import workunits.ledger.moves
 import workunits.ledger.work
@@ -49,6 +52,7 @@ import workunits.ringers
 import workunits.statements
 import workunits.submission
 import workunits.wire.compare
+import workunits.wire.holds
 import workunits.wire.signalling
 import workunits.wire.work
 from sandbox.profile import Owner as ContainerOwner
@@ -201,6 +205,8 @@ _LIMITS: tuple[tuple[str, tuple[tuple[str, Any, str], ...]], ...] = (
             ("Words of the command", workunits.manifest, "MAX_COMMAND"),
             ("Bytes of one word", workunits.manifest, "MAX_ARGUMENT"),
             ("Program files; inputs of every unit", workunits.manifest, "MAX_FILES"),
+            ("Layers of an image", workunits.images, "MAX_LAYERS"),
+            ("Layers of an image together, bytes", workunits.images, "MAX_IMAGE"),
             ("Outputs", workunits.manifest, "MAX_OUTPUTS"),
             ("Price of one execution, credits", workunits.manifest, "MAX_PRICE"),
             ("CPU and wall seconds of a unit", workunits.manifest, "MAX_CPU_SECONDS"),
@@ -241,7 +247,13 @@ _LIMITS: tuple[tuple[str, tuple[tuple[str, Any, str], ...]], ...] = (
             ("Seconds from challenge to hello", tracker.sessions, "HELLO_SECONDS"),
             ("Seconds between pings", tracker.sessions, "HEARTBEAT_SECONDS"),
             ("Frames that may wait for a peer", tracker.sessions, "MAX_QUEUED"),
-            ("Leases in a row from one job", tracker.work.leasing, "TURN"),
+            ("Blobs that a peer names as held", workunits.wire.holds, "MAX_HELD"),
+            ("Messages that say so, at once", tracker.work.larder, "BURST"),
+            ("Seconds for one more of them", tracker.work.larder, "EVERY"),
+            ("Leases of one job before the next job's turn", tracker.work.leasing, "TURN"),
+            ("Jobs looked at for what a peer holds", tracker.work.leasing, "CHOICES"),
+            ("Files looked at for what a peer holds", tracker.work.fresh, "LOOK"),
+            ("Bytes a second that a lease has time for", tracker.work.leasing, "FETCHING"),
             (
                 "Comparisons asked of a peer at once, for each core",
                 tracker.work.comparing,

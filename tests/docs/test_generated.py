@@ -12,7 +12,7 @@ from tests.docs.pages import ROOT, page
 from tests.docs.vectors import TRACKER, log, vectors
 from tracker import sessions
 from tracker.announce import signalling, swarms
-from tracker.work import floor, table
+from tracker.work import floor, fresh, larder, leasing, table
 from validators.audit import Audit
 from validators.reputation import HALF_LIFE, STRIKES
 from validators.settings import DAY
@@ -22,6 +22,7 @@ from workunits.manifest import MAX_NUMERIC_OUTPUT
 from workunits.results import INLINE_LIMIT
 from workunits.signing import Domain
 from workunits.statements import MAX_AGE
+from workunits.wire.holds import MAX_HELD
 from workunits.wire.work import MAX_HOLD
 
 
@@ -134,7 +135,12 @@ def test_the_environment_of_a_unit_is_in_the_protocol() -> None:
         f"has {sessions.HELLO_SECONDS:g} seconds for `hello`",
         f"leaves {sessions.MAX_QUEUED:,} frames unread",
         f"kept for {floor.Patience().away:g} seconds",
-        f"`{floor.Patience().lease:g} + wall x ceil(",
+        f"`{floor.Patience().lease:g} + first + each x ceil(",
+        f"time to fetch {leasing.FETCHING >> 20} MiB a second",
+        f"a job has {leasing.TURN} leases in a turn, and after {leasing.TURN} leases",
+        f"among the next {fresh.LOOK} files",
+        f"names at most {MAX_HELD:,} blobs",
+        f"more than {larder.BURST} messages at once",
         f"After {STRIKES} wrong results",
         f"loses half of its worth in {HALF_LIFE / DAY:g} days",
         f"no new key of its owner is welcome for {floor.Patience().quarantine:g} seconds",

@@ -118,6 +118,26 @@ def test_the_manifest_its_signature_and_its_id() -> None:
     assert sha256(manifest).digest() == wanted("job id")
 
 
+def test_an_image_that_is_shared() -> None:
+    contents = (bytes(1024), LONG)
+    diffs = [sha256(content).digest() for content in contents]
+    text = " ".join(f"sha256:{diff.hex()}" for diff in diffs)
+    image = "sha256:" + sha256(text.encode()).hexdigest()
+    assert image == WANTED["image of the layers (1,024 zeros, long content)"]
+    layers = []
+    for content, diff in zip(contents, diffs, strict=True):
+        _, v1, v2 = blob(content)
+        layers.append({"diff": diff, "length": len(content), "v1": v1, "v2": v2})
+    program = {
+        "command": ["square", "{n}", "--as", "{how}"],
+        "files": [],
+        "image": image,
+        "layers": layers,
+        "stdout": "out.json",
+    }
+    assert bencode(program) == wanted("program that shares it")
+
+
 def test_a_unit_of_a_product() -> None:
     rest, how = divmod(4, 2)
     number = 3 + (rest % 3)
@@ -167,6 +187,7 @@ def test_a_comparison_and_its_answer() -> None:
 OFFERINGS = {
     "agent": "example/1",
     "cores": 2,
+    "disk": 2**30,
     "images": ["sha256:" + "ab" * 32],
     "memory": 2**30,
     "platform": "",
@@ -188,6 +209,12 @@ def test_the_handshake() -> None:
         signed = bencode(fields | {"nonce": nonce, "tracker": tracker})
         frame = fields | {"t": "hello", "signature": sign("peer", signed, "session")}
         assert bencode(frame) == wanted(name)
+
+
+def test_what_a_peer_holds() -> None:
+    names = sorted(wanted(f"{name} v2")[:20] for name in ("short", "long"))
+    frame = {"added": b"".join(names), "disk": 1_000_000, "removed": b"", "t": "holds"}
+    assert bencode(frame) == wanted("holds frame (short and long added, 1,000,000 bytes)")
 
 
 def credits_for(account: str, amount: int) -> dict[str, Any]:

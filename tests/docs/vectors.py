@@ -1,5 +1,6 @@
 """The worked example of ``docs/protocol.md``, computed by the code that it describes."""
 
+from dataclasses import replace
 from hashlib import sha256
 
 from tracker.ledger import Book
@@ -9,9 +10,11 @@ from validators.reputation import kind_of
 from workunits import entries
 from workunits.archive import origin
 from workunits.beacon import Beacon, chain
+from workunits.canonical import encode as bencode
 from workunits.checkpoints import Checkpoint, SignedCheckpoint
 from workunits.entries import Entry
 from workunits.ids import LeaseToken, PeerKey, UnitId
+from workunits.images import Layer, chain_id
 from workunits.manifest import Limits, Manifest, Program, SignedManifest
 from workunits.metainfo import Hasher, Torrent
 from workunits.parameters import Combine, NamedBlob, Range, Sweep, Values
@@ -22,6 +25,7 @@ from workunits.statements import Cancel, Grant, Pay, Statement
 from workunits.verification import Comparator, Policy
 from workunits.wire.compare import Compare, Compared, Opinion, Pair, Shown
 from workunits.wire.handshake import Challenge, Hello, Offerings, Vouch
+from workunits.wire.holds import Holds, name_of
 from workunits.wire.work import Commit, Commits, Lease, Leases, encode
 
 PEER = Identity.from_seed(bytes(range(32)))
@@ -30,7 +34,7 @@ OWNER = Identity.from_seed(b"\x02" * 32)
 INDEX = 4
 TOKEN = LeaseToken(7)
 SECRET = sha256(TRACKER.sign(Domain.CHANCE, b"")).digest()
-OFFERINGS = Offerings(False, 2, 1 << 30, ("sha256:" + "ab" * 32,), "example/1")
+OFFERINGS = Offerings(False, 2, 1 << 30, ("sha256:" + "ab" * 32,), "example/1", "", 1 << 30)
 ANSWER = b'{"square": 25}\n'
 OTHER = b'{"square": 26}\n'
 
@@ -46,6 +50,13 @@ RESULT = Result(Ending.EXITED, 0, (NamedBlob("out.json", torrent(ANSWER).info.re
 OTHER_RESULT = Result(Ending.EXITED, 0, (NamedBlob("out.json", torrent(OTHER).info.ref),))
 LONG = torrent(bytes(at % 251 for at in range(40_000)))
 SHORT = torrent(ANSWER)
+LAYERS = tuple(
+    Layer(sha256(content).digest(), torrent(content).info.ref)
+    for content in (bytes(1024), bytes(at % 251 for at in range(40_000)))
+)
+"""Of an image that is shared. The second is no tar file, which the manifest cannot tell."""
+
+HOLDS = Holds(1_000_000, frozenset(map(name_of, (SHORT.info.ref, LONG.info.ref))))
 
 
 def manifest() -> Manifest:
@@ -120,6 +131,15 @@ def _job() -> dict[str, object]:
     }
 
 
+def _image() -> dict[str, object]:
+    name = chain_id([layer.diff for layer in LAYERS])
+    program = replace(manifest().program, image=name, layers=LAYERS)
+    return {
+        "image of the layers (1,024 zeros, long content)": name,
+        "program that shares it": bencode(program.value()),
+    }
+
+
 def _result() -> dict[str, object]:
     commits, known = _commits(PEER, TOKEN), _known()
     (one,) = commits
@@ -161,6 +181,7 @@ def _session() -> dict[str, object]:
         "hello signature": hello.signature,
         "hello frame": encode(hello),
         "hello frame with a vouch": encode(vouched),
+        "holds frame (short and long added, 1,000,000 bytes)": encode(HOLDS),
     }
 
 
@@ -295,6 +316,7 @@ _GROUPS = (
     _identities,
     _blobs,
     _job,
+    _image,
     _result,
     _comparison,
     _session,
