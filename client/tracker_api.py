@@ -16,6 +16,7 @@ from typing import Any, NoReturn, Self
 import aiohttp
 
 from client.json_fields import JsonFields, decode_object
+from client.peers.reach import MAX_REACH, UNKNOWN, Reach, parse_reach
 from client.views import (
     MAX_PAGE,
     AccountView,
@@ -37,6 +38,7 @@ from workunits.errors import (
 from workunits.ids import HASH_SIZE, BlobRef, JobId, PeerKey
 from workunits.manifest import MAX_MANIFEST, SignedManifest
 from workunits.merkle import MAX_PATH
+from workunits.metainfo import MAX_INFO, Metainfo, parse_info
 from workunits.statements import Statement
 from workunits.submission import Submission
 
@@ -245,6 +247,27 @@ class TrackerApi:
                 return False
             raise
         return True
+
+    async def blob_info(self, v2: bytes) -> Metainfo | None:
+        """The metainfo of a blob that the tracker seeds; None when it does not."""
+        try:
+            info = parse_info(await self._bytes("GET", f"blobs/{v2.hex()}/info", limit=MAX_INFO))
+        except TrackerError as error:
+            if error.status == 404:
+                return None
+            raise
+        if info.ref.v2 != v2:
+            raise MalformedError("the tracker answered for another blob")
+        return info
+
+    async def reach(self) -> Reach:
+        """How peers reach each other and the tracker; nothing from a tracker that does not say."""
+        try:
+            return parse_reach(await self._bytes("GET", "reach", limit=MAX_REACH))
+        except TrackerError as error:
+            if error.status == 404:
+                return UNKNOWN
+            raise
 
     # The ledger
 

@@ -25,12 +25,15 @@ USAGE_ERRORS = frozenset({"job-file", "usage"})
 COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     "Submit work": {
         "submit": ("client.commands.submit:submit", "Publish the job that a TOML file describes."),
-        "seed": ("client.commands.submit:seed", "Serve the files of a job to peers."),
         "jobs": ("client.commands.jobs:jobs", "List jobs, newest first."),
         "status": ("client.commands.jobs:status", "Show one job and what went wrong in it."),
         "watch": ("client.commands.watch:watch", "Follow a job until it is over."),
         "results": ("client.commands.results:results", "Fetch and check the results of a job."),
         "cancel": ("client.commands.jobs:cancel", "End a job of yours."),
+    },
+    "Share files": {
+        "seed": ("client.commands.seed:seed", "Serve files, folders or a job's files to peers."),
+        "fetch": ("client.commands.fetch:fetch", "Fetch a torrent into a folder."),
     },
     "Give computing time": {
         "volunteer": ("client.commands.volunteer:volunteer", "Compute or check work for others."),

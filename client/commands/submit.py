@@ -1,4 +1,4 @@
-"""``swarm submit`` and ``swarm seed``: publish a job, and serve its files."""
+"""``swarm submit``: publish a job, and serve its files."""
 
 import shlex
 from contextlib import AsyncExitStack
@@ -64,22 +64,6 @@ async def submit(call: Invocation, job: Path, dry_run: bool, watch: bool) -> Non
         from client.commands.watch import follow
 
         await follow(call, tracker, view.id)
-
-
-@command(examples=("swarm seed JOB.toml",))
-@click.argument("job", type=click.Path(path_type=Path), metavar="JOB.toml")
-async def seed(call: Invocation, job: Path) -> None:
-    """Serve the files of a job to the peers that compute it, until Ctrl-C."""
-    import asyncio
-
-    from client.jobs import jobfile
-    from client.jobs.seeding import swarming
-
-    draft = jobfile.load(job, lambda: jobfile.NO_IMAGE)
-    async with swarming(call.config, call.config.home, draft.files.values()):
-        size = sum(ref.length for ref in draft.files)
-        call.note(f"seeding {plural(len(draft.files), 'file')} ({format_size(size)}); Ctrl-C ends")
-        await asyncio.Event().wait()
 
 
 def _next_steps(call: Invocation, job: Path, id_: JobId, left: list[Path]) -> None:
