@@ -6,14 +6,12 @@ async with BlobSwarm(store, "http://127.0.0.1:8080") as swarm:
 """
 
 import asyncio
-import logging
 import secrets
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from random import Random
 from types import TracebackType
-from typing import Any
 
 import aiohttp
 
@@ -29,6 +27,7 @@ from client.peers.rendezvous import Rendezvous
 from client.peers.signalling import Schedule, TrackerSocket
 from client.peers.stats import BlobStats, Progress, SwarmStats, Traffic
 from client.peers.storage import Shelf
+from client.peers.tasks import Tasks
 from client.peers.throttle import Rates, Throttle
 from client.peers.torrent import Torrent
 from client.peers.transport import Connector
@@ -48,8 +47,6 @@ from workunits.wire.signalling import (
     RelayedAnswer,
     RelayedOffer,
 )
-
-log = logging.getLogger(__name__)
 
 PEER_PREFIX = b"-OS0100-"
 GRACE = 5.0
@@ -104,14 +101,15 @@ class BlobSwarm:
         self._patience = patience
         self._peer_id = PEER_PREFIX + secrets.token_bytes(12)
         self._members: dict[bytes, Member] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
         self._past = Traffic()
 
     async def __aenter__(self) -> "BlobSwarm":
         self._clock = asyncio.get_running_loop().time
         self._throttle = Throttle(self._limits, clock=self._clock)
+        self._tasks = Tasks()
         self._roster = Roster(
-            *(self._peer_id, self._rng, self._clock, self._spawn, self._throttle, self._members)
+            *(self._peer_id, self._rng, self._clock, self._tasks.spawn, self._throttle),
+            members=self._members,
         )
         self._session = aiohttp.ClientSession()
         self._beacon = Beacon(self._session, self._tracker, rng=self._rng)
@@ -134,12 +132,11 @@ class BlobSwarm:
             await self._session.close()
             raise
         self._seed = WebSeed(self._session, self._tracker, self._throttle)
-        self._group = asyncio.TaskGroup()
-        await self._group.__aenter__()
+        await self._tasks.__aenter__()
         self._direct.begin(self._session)
-        self._spawn(self._beacon.run)
-        self._spawn(self._connect)
-        self._spawn(self._tick_forever)
+        self._tasks.spawn(self._beacon.run)
+        self._tasks.spawn(self._connect)
+        self._tasks.spawn(self._tick_forever)
         return self
 
     async def __aexit__(
@@ -149,14 +146,8 @@ class BlobSwarm:
         trace: TracebackType | None,
     ) -> None:
         self._direct.hang_up()
-        for task in self._tasks:
-            task.cancel()
         try:
-            # An error of the caller's own is not for the group to wrap.
-            if isinstance(error, asyncio.CancelledError):
-                await self._group.__aexit__(kind, error, trace)
-            else:
-                await self._group.__aexit__(None, None, None)
+            await self._tasks.__aexit__(kind, error, trace)
         finally:
             try:
                 await self._direct.end()
@@ -252,7 +243,7 @@ class BlobSwarm:
     async def _completed(self, member: Member, progress: Listener | None) -> Path:
         if member.result is None:
             member.result = asyncio.get_running_loop().create_future()
-            self._spawn(self._download, member, member.result, member=member)
+            self._tasks.spawn(self._download, member, member.result, member=member)
         member.waiters += 1
         if progress is not None:
             member.listeners.append(progress)
@@ -404,32 +395,7 @@ class BlobSwarm:
         for listener in member.listeners:
             listener(progress)
 
-    # -- tasks ------------------------------------------------------------------------------
-
-    def _spawn(
-        self,
-        work: Callable[..., Coroutine[Any, Any, None]],
-        *args: object,
-        member: Member | None = None,
-        then: Callable[[], object] | None = None,
-    ) -> None:
-        """Run ``work(*args)`` until it ends, ``member`` is left, or we close; then ``then``."""
-        task = self._group.create_task(self._contained(work, args))
-        for tasks in (self._tasks, member.tasks if member is not None else self._tasks):
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
-        if then is not None:
-            # Not in a ``finally`` of the work: a task cancelled before its start never gets there.
-            task.add_done_callback(lambda _: then())
-
-    async def _contained(
-        self, work: Callable[..., Coroutine[Any, Any, None]], args: tuple[object, ...]
-    ) -> None:
-        """A bug met by one peer's bytes must not end everybody's connections."""
-        try:
-            await work(*args)
-        except Exception:
-            log.exception("a task of the blob swarm failed")
+    # -- time -------------------------------------------------------------------------------
 
     async def _tick_forever(self) -> None:
         while True:
