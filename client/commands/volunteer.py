@@ -19,9 +19,9 @@ from workunits.errors import UnavailableError
 from workunits.ids import short
 
 if TYPE_CHECKING:
+    from client.peers.engine import Engine
     from client.peers.network import Network
     from client.peers.stats import SwarmStats
-    from client.peers.swarm import BlobSwarm
     from client.work.notices import Notice
     from client.work.volunteer import Status, Volunteer
     from sandbox.runner import Sandbox
@@ -58,6 +58,9 @@ class Offer:
     network: "Network | None" = None
     """How peers may be reached; ``None`` for the defaults."""
 
+    engine: str = "auto"
+    """What moves the files; see ``client.peers.engine``."""
+
 
 @command(
     examples=(
@@ -72,6 +75,15 @@ class Offer:
 @option("--disk", type=Size(), default="10GiB", help="Disk for blobs that are kept and served.")
 @option("--validate", is_flag=True, help="Recompute what others computed, to check it.")
 @option("--install", is_flag=True, help="As root on Debian: install a Docker engine if need be.")
+@option(
+    "--engine",
+    "transfer",
+    type=click.Choice(("auto", "aiortc", "libtorrent")),
+    envvar="SWARM_ENGINE",
+    default="auto",
+    help="What moves files: libtorrent is fast, and auto where it is installed; a validator's auto "
+    "is aiortc, which passes on what peers saw of the ledger.",
+)
 @network_options
 def volunteer(
     call: Invocation,
@@ -80,6 +92,7 @@ def volunteer(
     disk: int,
     validate: bool,
     install: bool,
+    transfer: str,
     network: "Network",
 ) -> None:
     """Compute units of other people's jobs in a sandbox, and earn credits.
@@ -92,7 +105,9 @@ def volunteer(
     from sandbox.image import runtime
     from sandbox.profile import Share
 
-    offer = Offer(cpus or usable_cpus(), memory or usable_memory() // 2, disk, validate, network)
+    offer = Offer(
+        cpus or usable_cpus(), memory or usable_memory() // 2, disk, validate, network, transfer
+    )
     with engine(call.config.engine, call.note, install=install) as found:
         try:
             runtime(found.url, call.config.images, call.note)
@@ -135,12 +150,12 @@ async def serve(call: Invocation, offer: Offer, sandbox: "Sandbox") -> None:
 @asynccontextmanager
 async def _volunteer(
     call: Invocation, offer: Offer, sandbox: "Sandbox", notify: "Callable[[Notice], None]"
-) -> "AsyncIterator[tuple[Volunteer, BlobSwarm]]":
+) -> "AsyncIterator[tuple[Volunteer, Engine]]":
     from random import SystemRandom
 
     from client import keys
     from client.blobs import BlobStore
-    from client.peers.swarm import EVERYWHERE, BlobSwarm
+    from client.peers.engine import EVERYWHERE, choose
     from client.tracker_api import check_url
     from client.work.clock import Clock
     from client.work.supply import SwarmBlobs
@@ -157,9 +172,8 @@ async def _volunteer(
     )
     with BlobStore(config.blobs, quota=offer.disk_bytes) as store:
         network = offer.network or EVERYWHERE
-        async with BlobSwarm(
-            store, url, network=network, identity=identity, gossip=witness
-        ) as swarm:
+        make = choose(offer.engine, gossip=offer.validator, relay_only=network.relay_only)
+        async with make(store, url, network=network, identity=identity, gossip=witness) as swarm:
             worker = Volunteer(
                 url,
                 identity,

@@ -10,7 +10,7 @@ from client.config import Config
 from client.jobs.quantities import plural
 from client.jobs.result_folder import ResultFolder
 from client.jobs.seeding import swarming
-from client.peers.swarm import BlobSwarm
+from client.peers.engine import Engine
 from client.tracker_api import TrackerApi, TrackerError
 from client.views import UnitView
 from workunits.errors import MalformedError, UnavailableError
@@ -147,7 +147,7 @@ class Harvest:
                 task = group.create_task(self._fetch_from(swarm, piece))
                 task.add_done_callback(lambda _: turns.release())
 
-    async def _fetch_from(self, swarm: BlobSwarm, piece: Piece) -> None:
+    async def _fetch_from(self, swarm: Engine, piece: Piece) -> None:
         index, output = piece
         try:
             path = await swarm.fetch(output.ref)

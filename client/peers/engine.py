@@ -31,6 +31,9 @@ ENGINES = (AUTO, AIORTC, LIBTORRENT)
 VARIABLE = "SWARM_ENGINE"
 """Environment variable that names the engine."""
 
+SEED_REASON = "seed"
+"""Why the store holds a blob that is seeded."""
+
 EVERYWHERE = Network()
 GRACE = 5.0
 """Seconds without content from any peer, after which the web seed is asked; at once if alone."""

@@ -18,7 +18,7 @@ import libtorrent
 
 from client.blobs import BlobStore
 from client.folders import FolderShelf, places_of
-from client.peers.engine import EVERYWHERE, GRACE, PATIENCE
+from client.peers.engine import EVERYWHERE, GRACE, PATIENCE, SEED_REASON
 from client.peers.native_member import Listener, NativeMember
 from client.peers.native_tracker import NativeTracker
 from client.peers.native_webseed import assist
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CONTENT = "content"
-SEED_REASON = "seed"
 TICK = 1.0
 FINAL_SECONDS = 5.0
 """How long the end of a swarm waits for libtorrent to put on disk what it has."""

@@ -19,6 +19,7 @@ from client.blobs import BlobStore
 from client.folders import FolderShelf
 from client.peers.addresses import AddressBook
 from client.peers.direct import Direct
+from client.peers.engine import EVERYWHERE, GRACE, PATIENCE, SEED_REASON
 from client.peers.extensions import Address, Gossip
 from client.peers.member import Listener, Member, Roster
 from client.peers.network import Network
@@ -49,18 +50,9 @@ from workunits.wire.signalling import (
 )
 
 PEER_PREFIX = b"-OS0100-"
-GRACE = 5.0
-"""Seconds without content from any peer, after which the web seed is asked; at once if alone."""
-
-PATIENCE = 300.0
-"""Seconds without content from anywhere, after which a fetch fails."""
-
 TICK = 1.0
 MAX_ANNOUNCES = 50
 """Announces in one tick, so that a reconnect with many blobs is no burst."""
-
-SEED_REASON = "seed"
-EVERYWHERE = Network()
 
 
 class BlobSwarm:

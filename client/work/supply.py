@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from client.blobs import BlobStore
-from client.peers.swarm import SEED_REASON, BlobSwarm
+from client.peers.engine import SEED_REASON, Engine
 from workunits.errors import SwarmError
 from workunits.ids import BlobRef
 
@@ -47,7 +47,7 @@ class Blobs(Protocol):
 class SwarmBlobs:
     """``Blobs`` out of the store on disk and the swarm of peers."""
 
-    def __init__(self, store: BlobStore, swarm: BlobSwarm) -> None:
+    def __init__(self, store: BlobStore, swarm: Engine) -> None:
         """``swarm`` must have been entered."""
         self._store = store
         self._swarm = swarm

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from client.peers import swarm as swarm_module
+from client.peers.engine import SEED_REASON
 from client.peers.stats import Progress
 from client.peers.swarm import BlobSwarm
 from client.peers.transport import MemoryConnector
@@ -183,7 +183,7 @@ async def test_only_what_is_there_can_be_seeded(peers: Peers) -> None:
         assert store.holds(REF) == frozenset()
         store.add(DATA)
         alone.seed(REF)
-        assert store.holds(REF) == {swarm_module.SEED_REASON}
+        assert store.holds(REF) == {SEED_REASON}
         alone.unseed(REF)
         alone.unseed(REF)
         assert store.holds(REF) == frozenset()
