@@ -46,6 +46,8 @@ class Query:
     uploaded: int = 0
     downloaded: int = 0
     numwant: int = WANTED
+    key: str = ""
+    """Shows a tracker that we are who announced before, whatever our address is now (BEP 7)."""
 
     def url(self, tracker: str) -> str:
         """The URL to ask; ``tracker`` is the announce URL, which may have a query of its own."""
@@ -59,6 +61,8 @@ class Query:
             ("compact", 1),
             ("numwant", 0 if self.event is Event.STOPPED else self.numwant),
         ]
+        if self.key:
+            fields.append(("key", self.key))
         if self.event:
             fields.append(("event", self.event.value))
         query = "&".join(

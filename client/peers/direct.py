@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-import time
+import secrets
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -16,12 +16,10 @@ from client.peers.links import Link, surplus
 from client.peers.local import Neighbour, Neighbourhood
 from client.peers.member import Member, Roster
 from client.peers.network import Network, TcpPolicy
-from client.peers.reach import Beacon
+from client.peers.reach import MEMBERS, Beacon
 from client.peers.signalling import TARGET_PEERS
 from client.peers.tcp import TcpChannel, TcpListener, connect
 from workunits.errors import MalformedError, SwarmError
-from workunits.passes import SignedPass
-from workunits.signing import Identity
 from workunits.wire.signalling import Event
 
 log = logging.getLogger(__name__)
@@ -47,9 +45,6 @@ FAREWELL = 2.0
 OURS = ""
 """Stands for our own tracker, whose announce URL changes when it is signed."""
 
-PASS_SECONDS = 20 * 3600
-"""For how long a signed announce URL is made out."""
-
 
 class Direct:
     """The TCP side of a swarm."""
@@ -61,22 +56,19 @@ class Direct:
         beacon: Beacon,
         tracker: str,
         *,
-        identity: Identity | None = None,
+        sign: Callable[[], str] | None = None,
         local_hosts: Sequence[str] | None = None,
-        wall: Callable[[], float] = time.time,
     ) -> None:
-        """``tracker`` is the base URL. ``identity`` signs announces where only members may.
-
-        ``local_hosts`` are our addresses for mDNS, by default all in local networks. ``wall``
-        gives Unix seconds.
+        """``tracker`` is the base URL. ``sign`` makes the query of a pass, for a tracker that is
+        for members. ``local_hosts`` are our addresses for mDNS, by default all in local networks.
         """
         self._roster = roster
         self._network = network
         self._beacon = beacon
         self._tracker = f"{tracker}/announce"
-        self._identity = identity
+        self._sign = sign
+        self._key = secrets.token_hex(4)
         self._local_hosts = local_hosts
-        self._wall = wall
         self._asking = asyncio.Semaphore(MAX_ASKING)
         self._strikes: Counter[str] = Counter()
         self._near: Neighbourhood | None = None
@@ -95,10 +87,9 @@ class Direct:
 
     def signed(self) -> str:
         """The address to announce at; signed where the tracker is for members."""
-        if self._identity is None or self._beacon.reach.mode != "members":
+        if self._sign is None or self._beacon.reach.mode != MEMBERS:
             return self._tracker
-        until = int(self._wall()) + PASS_SECONDS
-        return f"{self._tracker}?{SignedPass.query(self._identity, until)}"
+        return f"{self._tracker}?{self._sign()}"
 
     async def start(self) -> None:
         """Listen, if TCP is used at all. Raises ``UnavailableError`` when the port is taken."""
@@ -301,6 +292,7 @@ class Direct:
             event=event,
             uploaded=traffic.sent,
             downloaded=traffic.peers + traffic.webseed,
+            key=self._key,
         )
 
     async def _ask(self, member: Member, tracker: str, turn: Turn, event: Event) -> None:

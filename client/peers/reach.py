@@ -19,7 +19,7 @@ import aiohttp
 from client.json_fields import JsonFields, decode_object
 from client.peers.addresses import Zone, zone_of
 from client.peers.signalling import Backoff
-from workunits.errors import LimitError, MalformedError, SwarmError
+from workunits.errors import LimitError, MalformedError, RefusedError, SwarmError
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +42,10 @@ _SERVER = re.compile(
     re.ASCII,
 )
 _TIMEOUT = aiohttp.ClientTimeout(total=15.0, sock_connect=8.0)
+MEMBERS = "members"
+"""The mode of a tracker that is for members only."""
+
+_ADMIT = "Ask its operator to admit you: swarm tracker member KEY."
 _HINT = "Ask the tracker's operator what its configuration says of STUN and TURN."
 
 
@@ -119,13 +123,16 @@ class Beacon:
         *,
         rng: Random,
         changed: Callable[[], None] = lambda: None,
+        sign: Callable[[], str] | None = None,
     ) -> None:
-        """``tracker`` is the base URL; ``changed`` is called after every answer."""
+        """``tracker`` is the base URL; ``changed`` is called after every answer. ``sign`` makes the
+        query of a pass, for a tracker that tells members more than others."""
         self._session = session
         self._tracker = tracker
+        self._changed = changed
+        self._sign = sign
         self._backoff = Backoff(rng)
         self._rng = rng
-        self._changed = changed
         self.reach = UNKNOWN
         self.zone = Zone.GLOBAL
         self.settled = asyncio.Event()
@@ -150,9 +157,22 @@ class Beacon:
             await asyncio.sleep(wait)
 
     async def _ask(self) -> Reach:
-        async with self._session.get(f"{self._tracker}/api/v1/reach", timeout=_TIMEOUT) as answer:
+        reach = await self._fetch("")
+        if reach.mode != MEMBERS or self._sign is None:
+            return reach
+        try:
+            return await self._fetch(f"?{self._sign()}")
+        except RefusedError as error:
+            log.warning("%s", error)
+            return reach
+
+    async def _fetch(self, query: str) -> Reach:
+        url = f"{self._tracker}/api/v1/reach{query}"
+        async with self._session.get(url, timeout=_TIMEOUT) as answer:
             if answer.status in (404, 405, 501):
                 return UNKNOWN
+            if answer.status in (401, 403):
+                raise RefusedError("the tracker does not take us for a member", hint=_ADMIT)
             if answer.status != 200:
                 raise MalformedError(f"the tracker answers with status {answer.status}")
             body = bytearray()

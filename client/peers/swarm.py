@@ -7,7 +7,8 @@ async with BlobSwarm(store, "http://127.0.0.1:8080") as swarm:
 
 import asyncio
 import secrets
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -38,6 +39,7 @@ from client.shelf import BlobShelf
 from workunits.errors import SwarmError, UnavailableError
 from workunits.ids import BlobRef
 from workunits.links import Target
+from workunits.passes import SignedPass
 from workunits.signing import Identity
 from workunits.torrents import TorrentInfo
 from workunits.wire.signalling import (
@@ -50,6 +52,9 @@ from workunits.wire.signalling import (
 )
 
 PEER_PREFIX = b"-OS0100-"
+PASS_SECONDS = 20 * 3600
+"""For how long we sign that we may announce."""
+
 TICK = 1.0
 MAX_ANNOUNCES = 50
 """Announces in one tick, so that a reconnect with many blobs is no burst."""
@@ -72,13 +77,14 @@ class BlobSwarm:
         grace: float = GRACE,
         patience: float = PATIENCE,
         local_hosts: Sequence[str] | None = None,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         """``tracker`` is a base URL. ``grace`` and ``patience`` are seconds.
 
         ``identity`` announces where only members may. ``connector`` takes the place of WebRTC, and
         ``limits`` that of the limits of ``network``. ``gossip`` hears what peers saw of the
         tracker's ledger, and tells them. ``local_hosts`` are our addresses for mDNS, by default
-        all in local networks.
+        all in local networks. ``wall`` gives Unix seconds.
         """
         self._store = store
         self._tracker = tracker.rstrip("/")
@@ -88,6 +94,7 @@ class BlobSwarm:
         self._gossip = gossip
         self._limits = limits or network.limits
         self._local_hosts = local_hosts
+        self._wall = wall
         self._rng = rng or Random(secrets.randbits(64))  # noqa: S311 - jitter is no secret
         self._grace = grace
         self._patience = patience
@@ -104,10 +111,11 @@ class BlobSwarm:
             members=self._members,
         )
         self._session = aiohttp.ClientSession()
-        self._beacon = Beacon(self._session, self._tracker, rng=self._rng)
+        sign = self._pass if self._identity is not None else None
+        self._beacon = Beacon(self._session, self._tracker, rng=self._rng, sign=sign)
         self._direct = Direct(
             *(self._roster, self._network, self._beacon, self._tracker),
-            identity=self._identity,
+            sign=sign,
             local_hosts=self._local_hosts,
         )
         self._socket = TrackerSocket(
@@ -430,6 +438,10 @@ class BlobSwarm:
         await self._beacon.settled.wait()
         reach = self._beacon.reach
         return Ice(reach.stun, reach.turn, self._network.relay_only, self._direct.reachable)
+
+    def _pass(self) -> str:
+        assert self._identity is not None
+        return SignedPass.query(self._identity, int(self._wall()) + PASS_SECONDS)
 
     def _connected(self) -> None:
         for member in self._members.values():

@@ -15,6 +15,8 @@ from client.peers.network import Network, TcpPolicy
 from client.peers.swarm import BlobSwarm
 from client.peers.transport import Connector
 from tracker.announce.handlers import AnnounceService
+from workunits.ids import PeerKey
+from workunits.passes import SignedPass
 from workunits.signing import Identity
 
 PATIENCE = 60.0
@@ -38,6 +40,10 @@ class Tracker:
         self.reach: dict[str, object] | None = None
         """What it says of how to reach peers; nothing, like old trackers, if None."""
 
+        self.told_members: dict[str, object] | None = None
+        """What it says to ``members``, if that is more."""
+
+        self.members: set[PeerKey] = set()
         self.reach_requests = 0
         self.announced: list[str] = []
         """The queries of HTTP announces."""
@@ -80,8 +86,13 @@ class Tracker:
             asked.append(request.query_string)
         return await handler(request)
 
-    async def _reach(self, _: web.Request) -> web.Response:
+    async def _reach(self, request: web.Request) -> web.Response:
         self.reach_requests += 1
+        if request.query_string and self.told_members is not None:
+            signed = SignedPass.parse(request.query_string)
+            if signed is None or signed.member not in self.members:
+                raise web.HTTPForbidden
+            return web.json_response(self.told_members)
         if self.reach is None:
             raise web.HTTPNotFound
         return web.json_response(self.reach)

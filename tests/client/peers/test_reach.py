@@ -16,6 +16,8 @@ from client.peers.addresses import Zone
 from client.peers.reach import UNKNOWN, Beacon, Reach, Turn, parse_reach
 from tests.client.peers.conftest import Tracker, until
 from workunits.errors import LimitError, RemoteError
+from workunits.passes import SignedPass
+from workunits.signing import Identity
 
 FULL = {
     "stun": ["stun:stun.example:3478"],
@@ -119,9 +121,13 @@ def test_any_json_parses_or_is_the_tracker_s_fault(value: dict[str, object]) -> 
 
 
 @asynccontextmanager
-async def asking(url: str) -> AsyncIterator[Beacon]:
+async def asking(url: str, identity: Identity | None = None) -> AsyncIterator[Beacon]:
+    def sign() -> str:
+        assert identity is not None
+        return SignedPass.query(identity, 10**9)
+
     async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as group:
-        beacon = Beacon(session, url, rng=Random(1))
+        beacon = Beacon(session, url, rng=Random(1), sign=sign if identity else None)
         task = group.create_task(beacon.run())
         await beacon.settled.wait()
         yield beacon
@@ -132,6 +138,17 @@ async def test_a_tracker_is_asked_and_located(tracker: Tracker) -> None:
     tracker.reach = FULL
     async with asking(tracker.url) as beacon:
         assert beacon.reach == PARSED and beacon.zone is Zone.HOST
+
+
+async def test_a_tracker_for_members_tells_them_more(tracker: Tracker) -> None:
+    inside, outside = (Identity.from_seed(bytes([at]) * 32) for at in (1, 2))
+    tracker.reach, tracker.told_members = {"mode": "members"}, FULL
+    tracker.members.add(inside.key)
+    async with asking(tracker.url, inside) as beacon:
+        assert beacon.reach == PARSED
+    for other in (outside, None):
+        async with asking(tracker.url, other) as beacon:
+            assert beacon.reach == Reach(mode="members")
 
 
 async def test_an_old_tracker_says_nothing(tracker: Tracker) -> None:
