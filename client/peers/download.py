@@ -237,6 +237,8 @@ class Download:
         useless = self._picker.expire(now) if self._picker is not None else []
         commands: list[Command] = [Drop(peer, "it sends nothing") for peer in useless]
         if self._layers is not None:
+            for peer in self._hashers:  # those that speak no extension protocol
+                commands += self._layers.join(peer, now)
             commands += self._layers.tick(now)
         late = self._source is not None and now > self._deadline
         idle = self._source is None and self.info is None
@@ -277,10 +279,10 @@ class Download:
     def _introduced(self, peer: Peer, event: extensions.Introduced, now: float) -> list[Command]:
         if self._picker is not None:
             self._picker.limit(peer, event.queue)
-        if event.ours and peer not in self._hashers:
+        if event.ours:
             self._hashers[peer] = None
-            return [*self._offered(peer, event, now), *self._join_layers(peer, now)]
-        return self._offered(peer, event, now)
+        commands = self._offered(peer, event, now)
+        return commands + (self._join_layers(peer, now) if peer in self._hashers else [])
 
     def _offered(self, peer: Peer, event: extensions.Introduced, now: float) -> list[Command]:
         if not event.metadata or self.info is not None or peer in self._sources:
