@@ -4,16 +4,19 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any, overload
 
 import pytest
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from client.blobs import BlobStore
+from client.peers.engine import AIORTC, Engine, choose
 from client.peers.extensions import Gossip
 from client.peers.network import Network, TcpPolicy
 from client.peers.swarm import BlobSwarm
 from client.peers.transport import Connector
+from tracker.announce.admission import Admission
 from tracker.announce.handlers import AnnounceService
 from workunits.ids import PeerKey
 from workunits.passes import SignedPass
@@ -43,6 +46,7 @@ class Tracker:
         self.told_members: dict[str, object] | None = None
         """What it says to ``members``, if that is more."""
 
+        self.admission: Admission | None = None
         self.members: set[PeerKey] = set()
         self.reach_requests = 0
         self.announced: list[str] = []
@@ -59,7 +63,8 @@ class Tracker:
         return f"http://127.0.0.1:{self.port}"
 
     async def start(self) -> None:
-        self.service = AnnounceService(tracked=lambda _: True)
+        admission, tracked = self.admission, None if self.admission else (lambda _: True)
+        self.service = AnnounceService(admission=admission, tracked=tracked)
         app = web.Application(middlewares=[self._listen])
         self.service.add_to(app)
         app.add_routes(
@@ -122,15 +127,15 @@ async def tracker() -> AsyncIterator[Tracker]:
     await server.stop()
 
 
-MakeStore = Callable[[], BlobStore]
+MakeStore = Callable[..., BlobStore]
 
 
 @pytest.fixture
 def make_store(tmp_path: Path) -> Iterator[MakeStore]:
     stores: list[BlobStore] = []
 
-    def make() -> BlobStore:
-        stores.append(BlobStore(tmp_path / f"store{len(stores)}", quota=10**9))
+    def make(quota: int = 10**9) -> BlobStore:
+        stores.append(BlobStore(tmp_path / f"store{len(stores)}", quota=quota))
         return stores[-1]
 
     yield make
@@ -152,6 +157,12 @@ class Peers:
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
+    @overload
+    async def add(
+        self, *, engine: str, quota: int = 10**9, **options: Any
+    ) -> tuple[Engine, BlobStore]: ...
+
+    @overload
     async def add(
         self,
         *,
@@ -162,18 +173,12 @@ class Peers:
         local_hosts: Sequence[str] | None = None,
         grace: float = 1000.0,
         patience: float = 1000.0,
-    ) -> tuple[BlobSwarm, BlobStore]:
-        store = self._make_store()
-        swarm = BlobSwarm(
-            *(store, self._tracker.url),
-            network=network,
-            identity=identity,
-            connector=connector,
-            gossip=gossip,
-            local_hosts=local_hosts,
-            grace=grace,
-            patience=patience,
-        )
+    ) -> tuple[BlobSwarm, BlobStore]: ...
+
+    async def add(self, *, engine: str = AIORTC, quota: int = 10**9, **options: Any) -> Any:
+        store = self._make_store() if quota == 10**9 else self._make_store(quota)
+        settings = {"network": WITHOUT_TCP, "grace": 1000.0, "patience": 1000.0} | options
+        swarm: Any = choose(engine)(store, self._tracker.url, **settings)
         await self._stack.enter_async_context(swarm)
         return swarm, store
 

@@ -2,18 +2,24 @@
 
 import asyncio
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from client.peers import links
 from client.peers.addresses import Address, Source
+from client.peers.links import Link
+from client.peers.member import Member
 from client.peers.network import Network, TcpPolicy
 from client.peers.swarm import BlobSwarm
 from client.peers.throttle import Rates
-from client.peers.transport import Dial
+from client.peers.transport import Dial, MemoryConnector
 from tests.client.peers.conftest import Peers, Tracker, until
+from tracker.announce.admission import Admission, Mode, Nobody
 from workunits.errors import UnavailableError
+from workunits.ids import PeerKey
 from workunits.links import Target
 from workunits.passes import SignedPass
 from workunits.signing import Identity
@@ -145,6 +151,62 @@ async def test_announces_are_signed_where_only_members_may(peers: Peers, tracker
     for query in (*tracker.announced, *tracker.sockets):
         signed = SignedPass.parse(query)
         assert signed is not None and signed.member == identity.key
+
+
+class Club(Nobody):
+    """A tracker's members."""
+
+    def __init__(self, *members: PeerKey) -> None:
+        self.members = members
+
+    def __contains__(self, key: PeerKey) -> bool:
+        return key in self.members
+
+
+@pytest.mark.parametrize("network", [LAN, Network(tcp=TcpPolicy.NEVER)])
+async def test_members_meet_at_a_tracker_that_lets_nobody_else_announce(
+    peers: Peers, tracker: Tracker, network: Network
+) -> None:
+    identity = Identity.from_seed(bytes(32))
+    await tracker.stop()
+    tracker.reach = {"mode": "members"}
+    tracker.admission = Admission(Mode.MEMBERS, members=Club(identity.key), wall=time.time)
+    await tracker.start()
+    memory = MemoryConnector()
+    connector = NoWebRtc() if network.dials else memory
+    async with peers:
+        seeder, store = await peers.add(network=network, connector=connector, identity=identity)
+        ref = store.add(DATA)
+        seeder.seed(ref)
+        leecher, _ = await peers.add(network=network, connector=connector, identity=identity)
+        stranger, _ = await peers.add(
+            network=network, connector=connector, identity=Identity.from_seed(bytes([1] * 32))
+        )
+        async with asyncio.TaskGroup() as group:
+            waiting = group.create_task(stranger.fetch(ref))
+            assert (await leecher.fetch(ref)).read_bytes() == DATA
+            assert stranger.stats.peers == 0
+            waiting.cancel()
+
+
+async def test_two_ways_to_one_peer_become_one(
+    peers: Peers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(links, "OVERLAP", 1.0)
+    # Each way is taken without a look at the other.
+    monkeypatch.setattr(Member, "met", lambda *_: False)
+    monkeypatch.setattr(Link, "direct", False)
+    memory = MemoryConnector()
+    async with peers:
+        seeder, store = await peers.add(network=LAN, connector=memory)
+        ref = store.add(DATA)
+        seeder.seed(ref)
+        leecher, _ = await peers.add(network=Network(limits=Rates(down=20_000)), connector=memory)
+        async with asyncio.TaskGroup() as group:
+            waiting = group.create_task(leecher.fetch(ref))
+            await until(lambda: leecher.stats.peers == seeder.stats.peers == 2)
+            await until(lambda: leecher.stats.peers == seeder.stats.peers == 1)
+            waiting.cancel()
 
 
 async def test_nothing_is_signed_where_everybody_may(peers: Peers, tracker: Tracker) -> None:
