@@ -29,13 +29,15 @@ MAX_BLOCK = 128 * 1024
 QUEUE_LIMIT = extensions.QUEUE_LIMIT
 MAX_EXTENDED = 1 + extensions.MAX_BODY
 MAX_MESSAGE = 9 + MAX_BLOCK
-MAX_TOLD = 2
 ALLOWANCE = 4096
 REFILL = 512.0
 """Small messages that a peer may send: at once, and per second after that."""
 
 MAX_EARLY = 50_000
 """Messages that are kept until the metainfo is known."""
+
+FIELD_COST = 1 / 32
+"""What each byte of a bitfield, eight pieces, costs of that allowance."""
 
 HASH_COST = 3.0
 """What a hash request costs of that allowance, beside itself: answering one is work."""
@@ -199,7 +201,6 @@ class PeerWire:
         "_layout",
         "_names",
         "_peer_id",
-        "_told",
         "_v2",
         "fast",
         "ready",
@@ -229,7 +230,6 @@ class PeerWire:
         self._buffer = bytearray()
         self._allowance = float(ALLOWANCE)
         self._last = now
-        self._told = 0
         self._early: list[tuple[int, bytes]] = []
         self.fast = False
         self.ready = False
@@ -386,10 +386,9 @@ class PeerWire:
             return
         self.charge()
         if kind in (BITFIELD, HAVE_ALL, HAVE_NONE):
-            # First, says BEP 3, but who joined with a magnet link says it again with the metadata.
-            self._told += 1
-            if self._told > MAX_TOLD:
-                raise MalformedError("the peer says over and over what it has")
+            # Once and first, says BEP 3. But who joined with a magnet link says it again when it
+            # has the metadata, and aria2 sends one bitfield in place of many HAVEs.
+            self.charge(FIELD_COST * len(body))
         if kind in (INTERESTED, NOT_INTERESTED):
             events.append(Interested(kind == INTERESTED))
         elif kind == EXTENDED:

@@ -201,15 +201,21 @@ def test_a_request_over_128_kib_is_refused() -> None:
         reader.receive(request(Block(0, 0, protocol.MAX_BLOCK + 1)), 0.0)
 
 
-def test_what_a_peer_has_is_said_first_and_once_more_when_it_got_the_metadata() -> None:
+def test_what_a_peer_has_may_be_said_again_as_aria2_and_who_came_by_magnet_do() -> None:
     field = bitfield_of({0, 9}, LAYOUT.count)
     reader = greeted()
     reader.receive(message(protocol.HAVE_NONE) + message(protocol.INTERESTED), 0.0)
-    assert reader.receive(INTRODUCTION + message(protocol.BITFIELD, field), 0.0)[1:] == [
-        Has((0, 9))
-    ]
-    with pytest.raises(MalformedError):
-        reader.receive(message(protocol.HAVE_ALL), 0.0)
+    for _ in range(3):
+        said = reader.receive(INTRODUCTION + message(protocol.BITFIELD, field), 0.0)
+        assert said[1:] == [Has((0, 9))]
+
+
+def test_a_flood_of_bitfields_is_refused_sooner_than_one_of_smaller_messages() -> None:
+    large = Layout(BLOCK_SIZE * 65536, BLOCK_SIZE, 65536)
+    reader = PeerWire((SWARM, None), OURS, large, SIZE, 0.0)
+    flood = message(protocol.BITFIELD, bytes(large.count // 8)) * 20
+    with pytest.raises(LimitError):
+        reader.receive(GREETING + flood, 0.0)
 
 
 def test_spare_bits_in_a_bitfield_are_refused() -> None:
