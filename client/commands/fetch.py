@@ -84,9 +84,10 @@ async def fetch(
         try:
             info = await _download(call, engine, target, folder, sequential, note)
         except asyncio.CancelledError:
-            if kept:
+            stats = engine.stats
+            if came := max(kept, stats.from_peers + stats.from_webseed):
                 words = f"swarm fetch {shlex.quote(link)} {shlex.quote(str(folder))}"
-                call.note(f"{format_size(kept)} are kept; go on with: {words}")
+                call.note(f"{format_size(came)} are kept; go on with: {words}")
             raise
         _tell(call, engine, target, info, folder, time.monotonic() - began)
         if stay:

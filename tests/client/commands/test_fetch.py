@@ -25,8 +25,6 @@ def start(shell: Shell, *words: str | Path) -> "subprocess.Popen[str]":
         "SWARM_HOME": str(shell.home),
         "SWARM_CACHE": str(shell.home / "cache"),
         "SWARM_TRACKER": shell.tracker,
-        "SWARM_ENGINE": "aiortc",
-        "SWARM_LOCAL": "0",
     }
     return subprocess.Popen(
         [sys.executable, "-m", "openswarm.cli", *map(str, words)],
@@ -59,6 +57,8 @@ def seeding(shell: Shell, *words: str | Path) -> Iterator[list[str]]:
 @pytest.fixture(autouse=True)
 def engine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SWARM_ENGINE", "aiortc")
+    for name in ("SEED", "FETCH"):  # other tests on this machine have the same content
+        monkeypatch.setenv(f"SWARM_{name}_LOCAL", "0")
 
 
 @pytest.fixture
