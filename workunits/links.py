@@ -73,6 +73,13 @@ class Target:
         """What names the swarm on the wire: the v1 hash, or the start of the v2 hash."""
         return self.v1 or (self.v2 or b"")[:SHA1_SIZE]
 
+    @property
+    def ref(self) -> BlobRef | None:
+        """The blob that this may be: only its metainfo says whether it is one."""
+        if self.v1 is None or self.v2 is None or self.length is None:
+            return None
+        return BlobRef(self.v2, self.v1, self.length)
+
     @classmethod
     def of(cls, ref: BlobRef, name: str = "", trackers: Iterable[str] = ()) -> "Target":
         """The torrent of a blob."""

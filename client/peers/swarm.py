@@ -358,10 +358,10 @@ class BlobSwarm:
     async def _download(self, member: Member, result: "asyncio.Future[Path]") -> None:
         torrent = member.torrent
         try:
-            if torrent.ref is None:
+            if (ref := torrent.ref or torrent.target.ref) is None:
                 await torrent.receive()
             else:
-                await self._assisted(member, torrent.ref)
+                await self._assisted(member, ref)
             path = await torrent.finish()
         except SwarmError as error:
             if not result.done():

@@ -119,6 +119,8 @@ async def assist(
         try:
             if torrent.info is None:
                 torrent.know(of_blob(await seed.info(ref)))
+            if torrent.info is None or not torrent.info.is_blob:
+                return
             if not await _serve(torrent, ref, seed, layout):
                 return
             backoff.reset()

@@ -59,7 +59,8 @@ def test_a_blob_has_a_link(ref: BlobRef, name: str) -> None:
     target = Target.of(ref, name, ["http://tracker:8400/announce"])
     assert (target.v1, target.v2, target.length, target.name) == (ref.v1, ref.v2, ref.length, name)
     assert parse_link(format_swarm(target)) == target
-    assert target.hash20 == ref.v1
+    assert target.hash20 == ref.v1 and target.ref == ref
+    assert parse_link(ref.v1.hex()).ref is None
 
 
 def test_the_spellings_of_others_are_read() -> None:

@@ -175,6 +175,18 @@ def test_who_fetched_can_go_on_serving(
     assert "were sent to peers" in err
 
 
+def test_a_small_blob_comes_from_the_tracker_by_its_hash_alone(
+    rich_shell: Shell, tmp_path: Path
+) -> None:
+    job = rich_shell.job_file()
+    link = rich_shell.good("seed", job.parent / "square.py", "--no-serve", "--json").json
+    rich_shell.good("submit", job)
+    for number, name in enumerate((link["v2"], link["magnet"], link["swarm"])):
+        said = rich_shell.good("fetch", name, tmp_path / f"{number}", "--json")
+        assert Path(said.json["path"]).read_bytes() == (job.parent / "square.py").read_bytes()
+        assert said.json["fetched"] == link["length"]
+
+
 def test_nobody_there_is_an_error_with_a_hint(shell: Shell, tmp_path: Path) -> None:
     said = shell.run("fetch", "ab" * 32, tmp_path / "to", "--patience", "1s")
     assert said.status == 1 and "hint:" in said.err
