@@ -30,6 +30,7 @@ NAMES = (
     "startup",
     "first",
     "announces",
+    "udp",
     "signalling",
     "transfer",
     "audit",

@@ -4,10 +4,11 @@ import json
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,11 +70,18 @@ class Child:
 
 @contextmanager
 def child(module: str, *arguments: str, log: Path) -> Iterator[Child]:
-    """Run ``python -m module`` for the length of the block, in a session of its own, so that
-    Ctrl-C reaches us first and we end it."""
+    """Run ``python -m module`` for the length of the block."""
+    with program([sys.executable, "-m", module, *arguments], log=log) as process:
+        yield process
+
+
+@contextmanager
+def program(command: Sequence[str], *, log: Path) -> Iterator[Child]:
+    """Run ``command`` for the length of the block, in a session of its own, so that Ctrl-C
+    reaches us first and we end it."""
     with log.open("wb") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
+            command,
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -99,6 +107,19 @@ def stop(process: subprocess.Popen[bytes]) -> None:
     for stream in (process.stdin, process.stdout):
         if stream is not None:
             stream.close()
+
+
+def free_port() -> int:
+    """A port that nothing uses, neither for TCP nor for UDP."""
+    while True:
+        with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
+            tcp.bind(("127.0.0.1", 0))
+            port = int(tcp.getsockname()[1])
+            try:
+                udp.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def until(path: Path, process: Child) -> str:

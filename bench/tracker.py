@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.processes import BenchError, Child, child, until
+from bench.processes import BenchError, Child, child, free_port, until
 from tracker.address import ADDRESS_FILE, operator_identity
 from workunits.manifest import Limits, Manifest, Program, SignedManifest
 from workunits.parameters import Range, Sweep
@@ -76,10 +76,11 @@ class Tracker:
 
 
 @contextmanager
-def tracking(folder: Path) -> Iterator[Tracker]:
+def tracking(folder: Path, *options: str) -> Iterator[Tracker]:
     """Run a tracker with its database under ``folder`` for the length of the block."""
     data = folder / "tracker"
-    arguments = ("tracker", "serve", "--data", str(data), "--listen", "127.0.0.1:0")
+    listen = ("--data", str(data), "--listen", f"127.0.0.1:{free_port()}")
+    arguments = ("tracker", "serve", *listen, *options)
     with child("openswarm.cli", *arguments, log=folder / "tracker.log") as process:
         url = until(data / ADDRESS_FILE, process)
         tracker = Tracker(process, url, Identity.from_seed(os.urandom(32)))

@@ -1,10 +1,22 @@
 """Every measurement makes its row, with numbers too small to mean anything."""
 
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from bench import announces, audit, first, makespan, memory, signalling, startup, transfer, units
+from bench import (
+    announces,
+    audit,
+    first,
+    makespan,
+    memory,
+    signalling,
+    startup,
+    transfer,
+    udp,
+    units,
+)
 from bench.makespan import Course
 from bench.row import Row, Setting
 from bench.units import Load
@@ -55,12 +67,12 @@ def test_a_ledger_is_written_audited_and_projected(setting: Setting) -> None:
     assert is_measured(audit.measure(setting, units=25))
 
 
-def test_announces_are_counted_beside_a_bare_server(setting: Setting) -> None:
-    assert is_measured(announces.measure(setting, SECONDS))
-
-
-def test_signalling_is_counted_beside_a_bare_echo(setting: Setting) -> None:
-    assert is_measured(signalling.measure(setting, SECONDS))
+@pytest.mark.parametrize("bench", [announces, udp, signalling])
+def test_answers_of_the_tracker_are_counted(setting: Setting, bench: ModuleType) -> None:
+    row = bench.measure(setting, SECONDS)
+    assert is_measured(row)
+    assert row.budget == bench.BUDGET
+    assert any("left out of a quick run" in note for note in row.notes)
 
 
 def test_a_blob_is_timed_beside_a_bare_channel(setting: Setting) -> None:
