@@ -15,7 +15,8 @@ def aria2(program: Sequence[str], torrent: str, folder: Path, *options: str) -> 
     It seeds what it finds there, with ``--check-integrity``; ``--seed-time`` are its minutes.
     """
     quiet = (
-        *("--no-conf", "--enable-dht=false", "--enable-dht6=false", "--disable-ipv6"),
+        # Its UDP trackers need the socket of its DHT, which knows no node here.
+        *("--no-conf", "--enable-dht=true", f"--dht-file-path={folder}.dht", "--disable-ipv6"),
         *("--bt-enable-lpd=false", "--enable-peer-exchange=false", "--follow-torrent=mem"),
         *("--bt-tracker-interval=2", "--summary-interval=0", "--console-log-level=notice"),
     )

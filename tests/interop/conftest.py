@@ -19,7 +19,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture
 def tracker(tmp_path: Path) -> Iterator[str]:
     """The base URL of a tracker that takes any torrent."""
-    with tracker_process(tmp_path / "tracker") as url:
+    with tracker_process(tmp_path / "tracker", "--mode", "open") as url:
         yield url
 
 

@@ -50,7 +50,10 @@ def magnet_of(torrent: Torrent, *, v2: bool = True) -> str:
 
 
 async def seen(tracker: str, torrent: Torrent, *, seeders: int) -> None:
-    """Wait until the tracker knows so many seeders of ``torrent``."""
+    """Wait until the tracker knows so many seeders of ``torrent``.
+
+    One of ours is two, for it announces over WebSocket and, to be met over TCP, over HTTP.
+    """
     hashed = torrent.info.ref.v1
     quoted = "".join(f"%{byte:02x}" for byte in hashed)
     async with asyncio.timeout(ANNOUNCED_SECONDS), aiohttp.ClientSession() as http:

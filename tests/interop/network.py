@@ -6,6 +6,7 @@ to a program that looks.
 """
 
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -80,6 +81,13 @@ class Internet:
     public: Space
     homes: list[Home] = field(default_factory=list)
 
+    def forwarded(self) -> int:
+        """Bytes of UDP that went from home to home, or tried to."""
+        counted = run(shlex.join(self.public.inside) + " iptables -nvxL FORWARD")
+        found = re.search(r"^ *\d+ +(\d+) +(?:udp|17) ", counted, re.MULTILINE)
+        assert found, counted
+        return int(found[1])
+
     def block_udp_between_homes(self) -> None:
         """As a strict firewall does; the server is still reached."""
         self.public.do("iptables -A FORWARD -p udp -j DROP")
@@ -99,6 +107,7 @@ def internet(homes: int = 2) -> Iterator[Internet]:
     with ExitStack() as stack:
         made = Internet(_space(stack, "public"))
         made.public.do("ip link set lo up", f"ip address add {SERVER}/32 dev lo", FORWARD)
+        made.public.do("iptables -A FORWARD -p udp")  # only counts
         for number in range(1, homes + 1):
             made.homes.append(_home(stack, made.public, number))
         yield made

@@ -1,4 +1,4 @@
-"""Our tracker and our peers as processes of their own, anywhere: also in a network namespace.
+"""Our tracker, our peers and coturn as processes, anywhere: also in a network namespace.
 
 ``inside`` is a command that runs another one, as ``ip netns exec NAME`` does.
 """
@@ -13,12 +13,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from select import select
+from socket import inet_aton
 from typing import Any
 
 from examples.demo.swarm import START_SECONDS, SWARM, stop
+from tests.interop import programs
 
 ROOT = Path(__file__).parents[2]
 ANSWER_SECONDS = 90.0
+READY_SECONDS = 20.0
+STUN_PORT = 3478
+SECRET = "not much of a secret"
 
 
 @contextmanager
@@ -55,7 +60,7 @@ class Peer:
         """What it says next."""
         assert self.process.stdout
         ready, _, _ = select([self.process.stdout], [], [], ANSWER_SECONDS)
-        assert ready, "the peer did not come to an end in time"
+        assert ready, "the peer said nothing in time"
         line = self.process.stdout.readline()
         assert line, "the peer ended; see what it wrote"
         said: dict[str, Any] = json.loads(line)
@@ -65,7 +70,14 @@ class Peer:
 @contextmanager
 def peer(*arguments: str, inside: Sequence[str] = ()) -> Iterator[Peer]:
     """Run ``tests.interop.peer`` until the block is left."""
-    command = [*inside, sys.executable, "-m", "tests.interop.peer", *arguments]
+    with program("tests.interop.peer", *arguments, inside=inside) as running:
+        yield running
+
+
+@contextmanager
+def program(module: str, *arguments: str, inside: Sequence[str] = ()) -> Iterator[Peer]:
+    """Run a module of ours until the block is left."""
+    command = [*inside, sys.executable, "-m", module, *arguments]
     with subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
@@ -73,3 +85,34 @@ def peer(*arguments: str, inside: Sequence[str] = ()) -> Iterator[Peer]:
             yield Peer(process)
         finally:
             stop(process)
+
+
+@contextmanager
+def coturn(folder: Path, address: str, *, inside: Sequence[str] = ()) -> Iterator[None]:
+    """Run a STUN and TURN server at ``address`` and ``STUN_PORT`` until the block is left."""
+    programs.need("turnserver")
+    folder.mkdir()
+    options = [
+        *("-n", "--use-auth-secret", f"--static-auth-secret={SECRET}", "--realm=openswarm"),
+        *(f"--listening-ip={address}", f"--relay-ip={address}", f"--listening-port={STUN_PORT}"),
+        *("--no-tls", "--no-dtls", "--no-cli", "--log-file=stdout", "--simple-log"),
+        *(f"--userdb={folder / 'users'}", f"--pidfile={folder / 'pid'}"),
+    ]
+    with (folder / "log").open("wb") as out:
+        process = subprocess.Popen(
+            [*inside, "turnserver", *options],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+        )
+    try:
+        deadline = time.monotonic() + READY_SECONDS
+        # As the kernel spells its address and port; the log is written late.
+        wanted = f"{bytes(reversed(inet_aton(address))).hex().upper()}:{STUN_PORT:04X}"
+        while wanted not in Path(f"/proc/{process.pid}/net/udp").read_text():
+            assert process.poll() is None, (folder / "log").read_text()
+            assert time.monotonic() < deadline, "coturn does not listen"
+            time.sleep(0.05)
+        yield
+    finally:
+        stop(process)

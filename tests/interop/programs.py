@@ -43,6 +43,7 @@ NEXT = ("trixie", "aria2", "transmission-cli")
 MIRROR = "http://deb.debian.org/debian"
 """The Debian whose programs know hybrid torrents, which of them, and from where."""
 
+
 def need(*names: str) -> None:
     """Have Debian's programs ``names``, or skip the test."""
     with _lock("debian"):

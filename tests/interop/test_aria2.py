@@ -16,16 +16,18 @@ def program() -> list[str]:
     return programs.of_debian_13("aria2c")
 
 
-@pytest.mark.parametrize("by", ["torrent", "magnet"])
+@pytest.mark.parametrize(
+    ("scheme", "by"), [("http", "torrent"), ("http", "magnet"), ("udp", "torrent")]
+)
 async def test_aria2_fetches_from_us(
-    tracker: str, content: bytes, program: list[str], tmp_path: Path, by: str
+    tracker: str, content: bytes, program: list[str], tmp_path: Path, scheme: str, by: str
 ) -> None:
-    torrent, file = torrent_of(content, announce_url(tracker, "http"))
+    torrent, file = torrent_of(content, announce_url(tracker, scheme))
     (tmp_path / "given.torrent").write_bytes(file)
     given = str(tmp_path / "given.torrent") if by == "torrent" else magnet_of(torrent, v2=False)
     async with member(tracker, tmp_path / "store") as (swarm, store):
         swarm.seed(store.add(content))
-        await seen(tracker, torrent, seeders=1)
+        await seen(tracker, torrent, seeders=2)
         with running(aria2(program, given, tmp_path / "theirs"), tmp_path / "log") as client:
             await until(lambda: client.poll() is not None)
             assert client.returncode == 0, (tmp_path / "log").read_text()
@@ -33,10 +35,11 @@ async def test_aria2_fetches_from_us(
         assert swarm.stats.sent >= len(content)
 
 
+@pytest.mark.parametrize("scheme", ["http", "udp"])
 async def test_aria2_seeds_to_us(
-    tracker: str, content: bytes, program: list[str], tmp_path: Path
+    tracker: str, content: bytes, program: list[str], tmp_path: Path, scheme: str
 ) -> None:
-    torrent, file = torrent_of(content, announce_url(tracker, "http"))
+    torrent, file = torrent_of(content, announce_url(tracker, scheme))
     (tmp_path / "given.torrent").write_bytes(file)
     (tmp_path / "theirs").mkdir()
     (tmp_path / "theirs" / torrent.info.root.hex()).write_bytes(content)

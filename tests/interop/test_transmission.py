@@ -30,17 +30,26 @@ def machines(tmp_path: Path) -> Iterator[tuple[Space, Space]]:
     """Two machines; a tracker runs on the first."""
     with (
         lan() as (ours, other),
-        tracker(tmp_path / "tracker", listen=f"{LAN[0]}:8400", inside=ours.inside),
+        tracker(
+            *(tmp_path / "tracker", "--mode", "open", "--lan"),
+            listen=f"{LAN[0]}:8400",
+            inside=ours.inside,
+        ),
     ):
         yield ours, other
 
 
-@pytest.mark.parametrize("by", ["torrent", "magnet"])
+@pytest.mark.parametrize(("scheme", "by"), [("http", "torrent"), ("udp", "magnet")])
 async def test_transmission_fetches_from_us(
-    machines: tuple[Space, Space], content: bytes, program: list[str], tmp_path: Path, by: str
+    machines: tuple[Space, Space],
+    content: bytes,
+    program: list[str],
+    tmp_path: Path,
+    scheme: str,
+    by: str,
 ) -> None:
     ours, other = machines
-    torrent, file = torrent_of(content, announce_url(URL, "http"))
+    torrent, file = torrent_of(content, announce_url(URL, scheme))
     (tmp_path / "given.torrent").write_bytes(file)
     given = str(tmp_path / "given.torrent") if by == "torrent" else magnet_of(torrent)
     theirs, wanted = tmp_path / "theirs", torrent.info.root.hex()
@@ -54,11 +63,12 @@ async def test_transmission_fetches_from_us(
             assert (theirs / wanted).read_bytes() == content
 
 
+@pytest.mark.parametrize("scheme", ["http", "udp"])
 async def test_transmission_seeds_to_us(
-    machines: tuple[Space, Space], content: bytes, program: list[str], tmp_path: Path
+    machines: tuple[Space, Space], content: bytes, program: list[str], tmp_path: Path, scheme: str
 ) -> None:
     ours, other = machines
-    torrent, file = torrent_of(content, announce_url(URL, "http"))
+    torrent, file = torrent_of(content, announce_url(URL, scheme))
     (tmp_path / "given.torrent").write_bytes(file)
     theirs = tmp_path / "theirs"
     theirs.mkdir()
