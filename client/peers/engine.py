@@ -62,6 +62,14 @@ class Engine(Protocol):
     def stats(self) -> SwarmStats:
         """Counters and what is open now."""
 
+    @property
+    def limits(self) -> Rates:
+        """Bandwidth over everything; may be changed at any time."""
+
+    @limits.setter
+    def limits(self, rates: Rates) -> None:
+        """Change it."""
+
     async def fetch(
         self, ref: BlobRef, *, progress: "Callable[[Progress], None] | None" = None
     ) -> Path:

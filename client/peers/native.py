@@ -359,6 +359,9 @@ class NativeSwarm:
             member.fail(error)
             self._leave(member)
             return
+        except Exception:
+            self._leave(member)
+            raise
         member.seeding = True
         member.handle.set_flags(_FLAGS.upload_mode)
         self._refresh([member])
@@ -486,9 +489,13 @@ class NativeSwarm:
 
     def _told(self, member: NativeMember, ref: BlobRef, info: Metainfo) -> None:
         """The info dictionary came from the web seed."""
-        if member.blob is None:
+        if member.blob is not None:
+            return
+        try:
             member.blob, member.storage = info, self._store.begin(info)
             self._replace(member, self._blob_params(ref, info, member.storage.verified))
+        except SwarmError as error:
+            member.fail(error)
 
     def _flushed(self, member: NativeMember) -> None:
         """What libtorrent held of some pieces is written."""
@@ -569,13 +576,19 @@ class NativeSwarm:
 
 def _load(raw: bytes, layers: Mapping[bytes, bytes]) -> Any:
     """Parameters with metainfo; ``layers`` are piece layers by pieces root."""
-    if not layers:
+    found = sorted(layers.items())
+    entries = b"".join(b"32:%b%d:%b" % (root, len(layer), layer) for root, layer in found)
+    try:
+        if entries:
+            torrent = b"d4:info%b12:piece layersd%bee" % (raw, entries)
+            return libtorrent.load_torrent_buffer(torrent)
         params = libtorrent.add_torrent_params()
-        params.ti = libtorrent.torrent_info(b"d4:info" + raw + b"e")
-        return params
-    entries = (b"32:%b%d:%b" % (root, len(layers[root]), layers[root]) for root in sorted(layers))
-    torrent = b"d4:info" + raw + b"12:piece layersd" + b"".join(entries) + b"ee"
-    return libtorrent.load_torrent_buffer(torrent)
+        params.ti = libtorrent.torrent_info(b"d4:info%be" % raw)
+    except RuntimeError as error:
+        raise MalformedError(
+            f"libtorrent does not take the metainfo: {error}", hint="Ask for another torrent."
+        ) from None
+    return params
 
 
 def _place(params: Any, places: Sequence[Sequence[str]]) -> None:
