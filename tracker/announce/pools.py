@@ -6,7 +6,7 @@ a reply has them, so that a draw is a few slices.
 """
 
 from array import array
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from enum import IntEnum
 from random import Random
 
@@ -14,6 +14,8 @@ PEER_ID = 20
 V4_SIZE = 6
 V6_SIZE = 18
 NO_ROW = -1
+SMALL = 8
+"""Members of a pool from which on their addresses are kept side by side."""
 
 
 class Kind(IntEnum):
@@ -87,7 +89,9 @@ class Pool:
         self._rows = rows
         self._width = WIDTHS[kind]
         self.members = array("I")
-        self.addresses = bytearray()
+        self.addresses: bytearray | None = None
+        """What can be said of all members at once; there when a pool of addresses is not small."""
+
         self.downloaders = 0
         self.paused = 0
         """How many of those who only upload are not complete (BEP 21)."""
@@ -101,11 +105,16 @@ class Pool:
         return len(self.members) - self.downloaders - self.paused
 
     def add(self, row: int, address: bytes, *, seeding: bool, paused: bool) -> None:
-        """Enter a row; ``address`` is packed, and empty for a socket."""
+        """Enter a row; ``address`` is packed, and ends the row's key. It is empty for a socket."""
         rows, members, width = self._rows, self.members, self._width
+        if len(address) != width:
+            raise ValueError("an address of another size")
         place = len(members)
         members.append(row)
-        self.addresses += address
+        if self.addresses is not None:
+            self.addresses += address
+        elif width and place == SMALL:
+            self.addresses = bytearray(self._spell(members))
         rows.place[row] = place
         rows.paused[row] = paused
         self.paused += paused
@@ -113,8 +122,6 @@ class Pool:
             if place != self.downloaders:
                 self._swap(place, self.downloaders)
             self.downloaders += 1
-        if width and len(self.addresses) != width * len(members):
-            raise ValueError("an address of another size")
 
     def change(self, row: int, *, seeding: bool, paused: bool) -> None:
         """A member may have finished, paused, or gone on."""
@@ -145,7 +152,7 @@ class Pool:
         last = len(members) - 1
         self._swap(rows.place[row], last)
         del members[last:]
-        if width:
+        if self.addresses is not None:
             del self.addresses[last * width :]
 
     def draw(self, count: int, row: int, uploading: bool, rng: Random) -> Iterator[tuple[int, int]]:
@@ -170,6 +177,8 @@ class Pool:
     def packed(self, count: int, row: int, uploading: bool, rng: Random) -> bytes:
         """The addresses of a draw, as a compact reply has them."""
         addresses, width = self.addresses, self._width
+        if addresses is None:
+            return self._spell(self.rows(count, row, uploading, rng))
         if not uploading and count >= len(self.members) - (row != NO_ROW):
             if row == NO_ROW:
                 return bytes(addresses)
@@ -189,6 +198,10 @@ class Pool:
             for each in members[low:high]
         ]
 
+    def _spell(self, rows: Iterable[int]) -> bytes:
+        key, width = self._rows.key, self._width
+        return b"".join([key[row][-width:] for row in rows])  # type: ignore[index]
+
     def _swap(self, one: int, two: int) -> None:
         if one == two:
             return
@@ -196,8 +209,8 @@ class Pool:
         a, b = members[one], members[two]
         members[one], members[two] = b, a
         place[a], place[b] = two, one
-        if width:
-            addresses = self.addresses
+        addresses = self.addresses
+        if addresses is not None:
             at_one, at_two = (
                 slice(one * width, (one + 1) * width),
                 slice(two * width, (two + 1) * width),

@@ -1,7 +1,7 @@
 """All peers of all swarms, as rows: who is where, of which network, and how long ago.
 
 Pure bookkeeping; ``Swarms`` decides who comes in and who has to go. What each peer costs is bounded
-and small: see ``bench/memory.py``.
+and small; a test says how much.
 """
 
 from collections.abc import Hashable, Iterable
@@ -13,8 +13,8 @@ from tracker.announce.pools import NO_ROW, PEER_ID, V4_SIZE, V6_SIZE, Kind, Pool
 CROWD = 64
 """Members from which on a swarm counts its networks."""
 
-TAG = 6
-"""Bytes that stand for a swarm in the keys of its peers."""
+PREFIX = 20
+"""Bytes of the info-hash in the keys of its peers."""
 
 
 class Counts(NamedTuple):
@@ -27,17 +27,30 @@ class Counts(NamedTuple):
     paused: int = 0
 
 
+_NO_POOLS = (None, None, None)
+
+
 class Swarm:
     """One torrent's pools. ``crowds`` is there when it has enough members to count networks."""
 
-    __slots__ = ("completed", "crowds", "info_hash", "pools", "tag")
+    __slots__ = ("completed", "crowds", "info_hash", "pools")
 
-    def __init__(self, info_hash: bytes, tag: bytes) -> None:
+    def __init__(self, info_hash: bytes) -> None:
         self.info_hash = info_hash
-        self.tag = tag
         self.completed = 0
-        self.pools: list[Pool | None] = [None, None, None]
+        self.pools: tuple[Pool | None, Pool | None, Pool | None] = _NO_POOLS
         self.crowds: Crowds | None = None
+
+    def put(self, kind: Kind, pool: Pool | None) -> None:
+        """Have this pool of a kind, or none."""
+        v4, v6, sockets = self.pools
+        if kind is Kind.V4:
+            v4 = pool
+        elif kind is Kind.V6:
+            v6 = pool
+        else:
+            sockets = pool
+        self.pools = (v4, v6, sockets)
 
     def __len__(self) -> int:
         return sum(len(pool.members) for pool in self.pools if pool is not None)
@@ -55,12 +68,14 @@ class Swarm:
 
     def owner(self, kind: Kind, key: Hashable) -> Hashable:
         """What owns a row: this swarm and the address, or this swarm and the socket's key."""
-        return (self.tag, key) if kind is Kind.SOCKET else self.tag + key  # type: ignore[operator]
+        if kind is Kind.SOCKET:
+            return self.info_hash, key
+        return self.info_hash + key  # type: ignore[operator]
 
 
 def key_of(owner: Hashable) -> Hashable:
     """The key in what ``Swarm.owner`` made."""
-    return owner[TAG:] if isinstance(owner, bytes) else owner[1]  # type: ignore[index]
+    return owner[PREFIX:] if isinstance(owner, bytes) else owner[1]  # type: ignore[index]
 
 
 class Roster:
@@ -77,7 +92,6 @@ class Roster:
         self.sockets: dict[Hashable, int] = {}
         self.seeders = 0
         self._identities: dict[int, int] = {}
-        self._tags = 0
 
     def __len__(self) -> int:
         return len(self.addresses) + len(self.sockets)
@@ -86,9 +100,7 @@ class Roster:
         """The swarm of a torrent, made if there is none."""
         swarm = self.swarms.get(info_hash)
         if swarm is None:
-            self._tags += 1
-            tag = self._tags.to_bytes(TAG, "big")
-            swarm = self.swarms[info_hash] = Swarm(info_hash, tag)
+            swarm = self.swarms[info_hash] = Swarm(info_hash)
         self.left.pop(info_hash, None)
         return swarm
 
@@ -124,7 +136,8 @@ class Roster:
         rows.identity[row] = 0
         pool = swarm.pools[kind]
         if pool is None:
-            pool = swarm.pools[kind] = Pool(rows, kind)
+            pool = Pool(rows, kind)
+            swarm.put(kind, pool)
         address = key if isinstance(key, bytes) and kind is not Kind.SOCKET else b""
         pool.add(row, address, seeding=seeding, paused=paused)
         self.seeders += seeding
@@ -191,14 +204,14 @@ class Roster:
         self.seeders -= pool.seeding(row)
         pool.remove(row)
         if not pool.members:
-            swarm.pools[kind] = None
+            swarm.put(kind, None)
         self.crowds.remove(network, row)
         if swarm.crowds is not None:
             swarm.crowds.remove(network, row)
             if len(swarm) < CROWD // 2:
                 swarm.crowds = None
         rows.remove(row)
-        if swarm.pools == [None, None, None]:
+        if swarm.pools == _NO_POOLS:
             if swarm.completed:
                 self.left[swarm.info_hash] = swarm
             else:
@@ -230,7 +243,7 @@ class Roster:
 
 def _identity(swarm: Swarm, kind: Kind, peer_id: bytes, token: bytes) -> int:
     # Python's hash of bytes is keyed with a secret of the process: nobody can aim at another's.
-    return hash((swarm.tag, kind, peer_id, token)) if token else 0
+    return hash((swarm.info_hash, kind, peer_id, token)) if token else 0
 
 
 def kind_of(key: bytes) -> Kind:
@@ -244,5 +257,5 @@ def kind_of(key: bytes) -> Kind:
 
 def _kind(owner: Hashable) -> Kind:
     if isinstance(owner, bytes):
-        return Kind.V4 if len(owner) == TAG + V4_SIZE else Kind.V6
+        return Kind.V4 if len(owner) == PREFIX + V4_SIZE else Kind.V6
     return Kind.SOCKET
