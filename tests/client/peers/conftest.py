@@ -177,7 +177,8 @@ class Peers:
 
     async def add(self, *, engine: str = AIORTC, quota: int = 10**9, **options: Any) -> Any:
         store = self._make_store() if quota == 10**9 else self._make_store(quota)
-        settings = {"network": WITHOUT_TCP, "grace": 1000.0, "patience": 1000.0} | options
+        settings: dict[str, Any] = {"network": WITHOUT_TCP, "grace": 1000.0, "patience": 1000.0}
+        settings |= options
         swarm: Any = choose(engine)(store, self._tracker.url, **settings)
         await self._stack.enter_async_context(swarm)
         return swarm, store
