@@ -21,6 +21,7 @@ from client.anchor import Anchor, Parts, folder_error
 from client.disk import InUseError, SpaceError
 from client.folder_storage import Files, FolderStorage
 from client.journal import Journal
+from client.peers.storage import Halted, never
 from client.syncer import Syncer
 from workunits.errors import LocalError, SwarmError, UnavailableError
 from workunits.ids import HASH_SIZE
@@ -139,7 +140,7 @@ class FolderShelf:
         digests = self._digests or _digests_of(self._info, self._layers)
         return FolderReader(self._info, Files(anchor, self._info, places), digests)
 
-    def check(self, info: TorrentInfo) -> frozenset[int]:
+    def check(self, info: TorrentInfo, halted: Halted = never) -> frozenset[int]:
         """Read the files, change nothing, and say which pieces are good. For a thread.
 
         Raises ``LocalError``.
@@ -147,16 +148,16 @@ class FolderShelf:
         files = Files(Anchor(self._folder), info, places_of(info, self._name))
         try:
             there = _look(files, info)
-            return frozenset(self._check_pieces(info, files, there, range(info.count)))
+            return frozenset(self._check_pieces(info, files, there, range(info.count), halted))
         finally:
             files.close()
 
-    def begin(self, info: TorrentInfo) -> FolderStorage:
+    def begin(self, info: TorrentInfo, halted: Halted = never) -> FolderStorage:
         """Receive the content, or go on with it, or take over what is there.
 
-        For a thread: it reads files that are there. Raises ``LimitError`` or ``LocalError``,
-        ``SpaceError`` when the disk has no room, and ``InUseError`` when another process fetches
-        it into the same folder.
+        For a thread: it reads files that are there, unless ``halted``. Raises ``LimitError`` or
+        ``LocalError``, ``SpaceError`` when the disk has no room, and ``InUseError`` when another
+        process fetches it into the same folder.
         """
         self._info = info
         places = places_of(info, self._name)
@@ -170,7 +171,7 @@ class FolderShelf:
             there = _look(files, info)
             stamp = anchor.status((name,))
             if stamp is None:
-                digests = self._adopt(info, files, there)
+                digests = self._adopt(info, files, there, halted)
                 fresh = sorted(digests)
                 _check_room(anchor, info, there)
                 journal = Journal.create(self._folder / name, _key(info))
@@ -178,7 +179,7 @@ class FolderShelf:
             else:
                 lock = _lock(self._folder / name)
                 journal, digests = _resume(self._folder / name, info)
-                self._recheck(info, files, there, digests, stamp.st_mtime)
+                self._recheck(info, files, there, digests, stamp.st_mtime, halted)
                 fresh = []
                 _check_room(anchor, info, there)
             made = _make_files(anchor, info, places, there)
@@ -216,13 +217,15 @@ class FolderShelf:
             os.utime(lock)  # what was written until now was ours
         os.close(lock)
 
-    def _adopt(self, info: TorrentInfo, files: Files, there: There) -> dict[int, bytes]:
+    def _adopt(
+        self, info: TorrentInfo, files: Files, there: There, halted: Halted
+    ) -> dict[int, bytes]:
         """The good pieces in files that somebody else put there.
 
         Raises ``LocalError`` when a file is something else.
         """
         found = [index for index, status in there.items() if status.st_size]
-        good = self._check_pieces(info, files, there, _touching(info, found))
+        good = self._check_pieces(info, files, there, _touching(info, found), halted)
         for index in found:
             if good.keys().isdisjoint(info.pieces_of(info.files[index])):
                 raise _foreign(files, index)
@@ -235,6 +238,7 @@ class FolderShelf:
         there: There,
         digests: dict[int, bytes],
         stamp: float,
+        halted: Halted,
     ) -> None:
         """Drop from ``digests`` what somebody changed since ``stamp``.
 
@@ -247,7 +251,7 @@ class FolderShelf:
             if file.length and not (whole and status and status.st_mtime <= stamp + SLACK):
                 changed.append(index)
         doubtful = [piece for piece in _touching(info, changed) if piece in digests]
-        good = self._check_pieces(info, files, there, doubtful, digests)
+        good = self._check_pieces(info, files, there, doubtful, halted, digests)
         for index in changed:
             kept = digests.keys() & set(info.pieces_of(info.files[index]))
             if index in there and there[index].st_size and kept and not kept & good.keys():
@@ -262,6 +266,7 @@ class FolderShelf:
         files: Files,
         there: There,
         pieces: Iterable[int],
+        halted: Halted,
         digests: Mapping[int, bytes] | None = None,
     ) -> dict[int, bytes]:
         """Those of ``pieces`` that are good, with their digests."""
@@ -272,6 +277,8 @@ class FolderShelf:
         done = 0
         reader = _Partial(info, files, there)
         for piece in wanted:
+            if halted():
+                raise UnavailableError("the check was stopped", hint="Start it again.")
             data = reader.read(piece)
             digest = piece_root(data, info, piece) if info.v2 is not None else b""
             expected = self._expected(info, piece, digests or {})

@@ -12,8 +12,9 @@ from pathlib import Path
 from client.anchor import Anchor
 from client.folders import JOURNAL, FolderShelf, Watch, places_of
 from client.hashes import Hashes
+from client.peers.storage import Halted, never
 from workunits.authoring import FolderHasher, Parts, in_order
-from workunits.errors import LocalError, MalformedError
+from workunits.errors import LocalError, MalformedError, UnavailableError
 from workunits.metainfo import Hasher
 from workunits.torrent_files import TorrentDocument
 from workunits.torrents import of_blob
@@ -67,19 +68,20 @@ def describe(
     hashes: Hashes | None = None,
     *,
     watch: Watch = lambda done, total: None,
+    halted: Halted = never,
     clock: Callable[[], float] = time.time,
 ) -> Shared:
     """Make the torrent of a file (a blob) or a folder; read once, and not again while unchanged.
 
-    For a thread. ``watch`` follows; ``clock`` gives Unix seconds. Raises ``LocalError`` when
-    something cannot be read or changes meanwhile, and ``LimitError``.
+    For a thread. ``watch`` follows, ``halted`` stops it; ``clock`` gives Unix seconds. Raises
+    ``LocalError`` when something cannot be read or changes meanwhile, and ``LimitError``.
     """
     path, tree = _look(path)
     fingerprint = tree.fingerprint
     document = hashes.get(path, fingerprint) if hashes is not None else None
     if document is None:
         began = clock()
-        document = _hash(path, tree, watch)
+        document = _hash(path, tree, watch, halted)
         if _look(path)[1].fingerprint != fingerprint:
             raise _changed(path)
         if hashes is not None and tree.newest < began - QUIET_SECONDS:
@@ -93,6 +95,7 @@ def match(
     hashes: Hashes | None = None,
     *,
     watch: Watch = lambda done, total: None,
+    halted: Halted = never,
     clock: Callable[[], float] = time.time,
 ) -> Shared:
     """The content of a torrent that somebody made, at ``path`` or in the folder ``path``.
@@ -120,7 +123,7 @@ def match(
     if known is None or known.info != info:
         began = clock()
         shelf = FolderShelf(folder, name=name, layers=document.layers, watch=watch)
-        good = shelf.check(info)
+        good = shelf.check(info, halted)
         if len(good) < info.count:
             wrong = info.count - len(good)
             raise LocalError(
@@ -173,13 +176,15 @@ def _walk(
             skipped.append(Path(entry.path))
 
 
-def _hash(path: Path, tree: _Tree, watch: Watch) -> TorrentDocument:
+def _hash(path: Path, tree: _Tree, watch: Watch, halted: Halted) -> TorrentDocument:
     total = tree.size
     anchor = Anchor(path.parent)
     try:
         if tree.files[0][0] == ():
             blob = Hasher(total)
-            _feed(anchor, (path.name,), blob.update, total, partial(_follow, watch, 0, total))
+            _feed(
+                anchor, (path.name,), blob.update, total, partial(_follow, watch, halted, 0, total)
+            )
             torrent = blob.finish()
             layers = {torrent.info.root: torrent.layer} if torrent.layer else {}
             return TorrentDocument(of_blob(torrent.info), layers)
@@ -187,7 +192,7 @@ def _hash(path: Path, tree: _Tree, watch: Watch) -> TorrentDocument:
         hasher = FolderHasher(path.name, files)
         done = 0
         for parts, size in files:
-            follow = partial(_follow, watch, done, total)
+            follow = partial(_follow, watch, halted, done, total)
             _feed(anchor, (path.name, *parts), hasher.update, size, follow)
             done += size
         return hasher.finish()
@@ -199,7 +204,9 @@ def _hash(path: Path, tree: _Tree, watch: Watch) -> TorrentDocument:
         anchor.close()
 
 
-def _follow(watch: Watch, before: int, total: int, read: int) -> None:
+def _follow(watch: Watch, halted: Halted, before: int, total: int, read: int) -> None:
+    if halted():
+        raise UnavailableError("hashing was stopped", hint="Start it again.")
     watch(before + read, total)
 
 

@@ -7,6 +7,7 @@ from typing import BinaryIO
 from client.blobs import BlobStore
 from client.disk import disk_error
 from client.incoming import LAYER, Incoming
+from client.peers.storage import Halted, never
 from workunits.errors import LocalError, UnavailableError
 from workunits.ids import HASH_SIZE, BlobRef
 from workunits.metainfo import Metainfo, parse_info
@@ -31,7 +32,7 @@ class BlobShelf:
         """Whether the blob is here."""
         return self._store.info_of(self._ref) is not None
 
-    def begin(self, info: TorrentInfo) -> Incoming:
+    def begin(self, info: TorrentInfo, halted: Halted = never) -> Incoming:
         """See ``BlobStore.begin``; also raises ``MalformedError`` for what is not the blob."""
         return self._store.begin(parse_info(info.raw, self._ref))
 

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from threading import Event
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -118,16 +119,20 @@ async def _prepare(call: Invocation, wish: _Wish) -> "list[Shared]":
     if wish.job:
         paths = list(call.load_job(wish.path).files.values())
         return [await asyncio.to_thread(describe, path, hashes) for path in paths]
+    halt = Event()
     with gauge(call, f"hashing {wish.path.name or wish.path}") as show:
-
-        def watch(done: int, total: int) -> None:
-            show(done, total, "")
-
-        if wish.torrent is not None:
-            document = read_torrent_file(wish.torrent)
-            share = await asyncio.to_thread(match, document, wish.path, hashes, watch=watch)
-        else:
-            share = await asyncio.to_thread(describe, wish.path, hashes, watch=watch)
+        how: dict[str, Any] = {
+            "watch": lambda done, total: show(done, total, ""),
+            "halted": halt.is_set,
+        }
+        try:
+            if wish.torrent is not None:
+                document = read_torrent_file(wish.torrent)
+                share = await asyncio.to_thread(match, document, wish.path, hashes, **how)
+            else:
+                share = await asyncio.to_thread(describe, wish.path, hashes, **how)
+        finally:
+            halt.set()  # else Ctrl-C would wait for the thread
     for left in share.skipped[:5]:
         call.note(f"left out, for it is neither file nor folder: {left}")
     if len(share.skipped) > 5:

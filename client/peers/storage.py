@@ -3,10 +3,20 @@
 ``client.blobs`` keeps blobs in the store, ``client.folders`` files where people want them.
 """
 
+import asyncio
+from collections.abc import Callable
 from pathlib import Path
+from threading import Event
 from typing import Protocol
 
 from workunits.torrents import TorrentInfo
+
+Halted = Callable[[], bool]
+
+
+def never() -> bool:
+    """Nobody stops it."""
+    return False
 
 
 class Storage(Protocol):
@@ -60,8 +70,32 @@ class Shelf(Protocol):
     def complete(self) -> bool:
         """Whether all of the content is here."""
 
-    def begin(self, info: TorrentInfo) -> Storage:
-        """Receive the content, or go on with it. Raises ``LimitError`` or ``LocalError``."""
+    def begin(self, info: TorrentInfo, halted: Halted = never) -> Storage:
+        """Receive the content, or go on with it. Raises ``LimitError`` or ``LocalError``.
+
+        May read what is there for long: call it in a thread. ``halted`` says that nobody waits for
+        it any more.
+        """
 
     def open(self) -> Storage:
         """Read complete content. Raises ``UnavailableError`` when it is gone."""
+
+
+async def begin(shelf: Shelf, info: TorrentInfo) -> Storage:
+    """``shelf.begin`` in a thread. Cancelled, it ends soon and leaves nothing open."""
+    halt = Event()
+    begun: list[Storage] = []
+
+    def work() -> Storage:
+        begun.append(shelf.begin(info, halt.is_set))
+        if halt.is_set():
+            begun[0].close()
+        return begun[0]
+
+    try:
+        return await asyncio.to_thread(work)
+    except asyncio.CancelledError:
+        halt.set()
+        for storage in begun:
+            storage.close()
+        raise

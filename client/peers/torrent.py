@@ -18,7 +18,7 @@ from client.peers.extensions import Address, Gossip
 from client.peers.layout import Block, Layout
 from client.peers.protocol import PeerWire
 from client.peers.stats import Traffic
-from client.peers.storage import Shelf, Storage
+from client.peers.storage import Shelf, Storage, begin
 from client.peers.transport import Channel
 from client.peers.trees import Trees
 from client.peers.upload import Turn, Upload
@@ -293,7 +293,7 @@ class Torrent:
         if self._info is None or self._download is None:
             return
         try:
-            storage = await asyncio.to_thread(self._shelf.begin, self._info)
+            storage = await begin(self._shelf, self._info)
         except SwarmError as error:
             self.fail(error)
             return

@@ -1,5 +1,6 @@
 """Torrents in people's folders: fetched, gone on with, taken over, and never written over."""
 
+import asyncio
 import os
 import resource
 import shutil
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from random import Random
+from threading import Event
 
 import pytest
 
@@ -16,6 +18,7 @@ from client import folders
 from client.disk import InUseError, SpaceError
 from client.folder_storage import MAX_OPEN, FolderStorage
 from client.folders import FolderShelf, journal_of, places_of
+from client.peers.storage import begin
 from client.syncer import Syncer
 from tests.workunits.test_torrents import stream_of
 from tests.workunits.torrent_cases import FOLDER, KIB, KINDS, content, make, write
@@ -59,8 +62,8 @@ def put(storage: FolderStorage, *pieces: int, keep: bool = True) -> None:
     for piece in pieces:
         at = piece * info.piece_length
         data = stream_of(info)[at : at + info.size_of(piece)]
-        for begin in range(0, len(data), 10_000):
-            storage.write(at + begin, data[begin : begin + 10_000])
+        for start in range(0, len(data), 10_000):
+            storage.write(at + start, data[start : start + 10_000])
         if keep:
             storage.keep(piece, digest_of(info, piece))
 
@@ -326,6 +329,29 @@ def test_files_can_be_checked_without_a_change(
     assert FolderShelf(tmp_path).check(info) == set(range(info.count)) - lost
     assert not (tmp_path / "D/sub/b").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["D"]
+
+
+async def test_a_check_that_nobody_waits_for_ends_and_leaves_nothing_open(
+    documents: dict[str, TorrentDocument], tmp_path: Path, syncer: Syncer
+) -> None:
+    info = documents["hybrid"].info
+    write(tmp_path, "D", FOLDER)
+    reading, goes_on = Event(), Event()
+
+    def watch(done: int, total: int) -> None:
+        reading.set()
+        assert goes_on.wait(30)
+
+    shelf = FolderShelf(tmp_path, syncer=syncer, watch=watch)
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(begin(shelf, info))
+        await asyncio.to_thread(reading.wait, 30)
+        task.cancel()
+    goes_on.set()
+    again = FolderShelf(tmp_path, syncer=syncer)
+    storage = await begin(again, info)
+    assert storage.verified == set(range(info.count))
+    storage.close()
 
 
 def test_digests_that_lead_elsewhere_are_refused(

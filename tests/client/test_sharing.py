@@ -3,6 +3,7 @@
 import os
 import shutil
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from client.hashes import Hashes
 from client.sharing import Shared, describe, match
 from tests.workunits.torrent_cases import FOLDER, KINDS, content, make, write
 from workunits.canonical import encode
-from workunits.errors import LocalError
+from workunits.errors import LocalError, UnavailableError
 from workunits.torrent_files import TorrentDocument, parse_torrent_file
 
 
@@ -143,6 +144,15 @@ def test_a_file_that_changes_while_it_is_read_is_not_seeded(source: Path) -> Non
 
     with pytest.raises(LocalError, match="changed"):
         describe(source, watch=cut)
+
+
+def test_hashing_can_be_stopped(source: Path) -> None:
+    document = describe(source).document
+    for start in (describe, partial(match, document)):
+        watched = Watched()
+        with pytest.raises(UnavailableError, match="stopped"):
+            start(source, watch=watched, halted=partial(bool, watched.seen))
+        assert len(watched.seen) == 1
 
 
 @pytest.fixture(params=KINDS)
