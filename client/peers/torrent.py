@@ -312,9 +312,10 @@ class Torrent:
         commands = self._download.begun(storage.verified, now)
         for source in self._lent:
             self._endow(source)
-        for connection in self._joined():
-            for piece in storage.verified:
-                connection.send(protocol.have(piece))
+        for connection in list(self._peers):  # also those whose handshake is still to come
+            if connection.joined:
+                for piece in storage.verified:
+                    connection.send(protocol.have(piece))
             try:
                 events = connection.wire.learn(self._layout, len(info.raw))
             except (MalformedError, LimitError) as error:

@@ -60,12 +60,12 @@ class Arena:
         self.group = group
         self.data = data
         self.info = info_of(data)
-        self.tasks: list[asyncio.Task[None]] = []
         self.channels: list[Channel] = []
         store = make_store()
         store.add(data)
         self.honest = self.torrent(BlobShelf(store, self.info.ref), HONEST)
         self.ours = self.torrent(BlobShelf(make_store(), self.info.ref), b"us" * 10)
+        self.tasks = [group.create_task(self.ours.receive())]
 
     def torrent(self, shelf: BlobShelf, name: bytes) -> Torrent:
         target = Target.of(self.info.ref)
