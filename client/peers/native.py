@@ -25,6 +25,7 @@ from client.peers.native_webseed import assist
 from client.peers.network import Network
 from client.peers.session import Session, digests_of, rates_of
 from client.peers.stats import BlobStats, SwarmStats, Traffic
+from client.peers.storage import begin
 from client.peers.throttle import Rates
 from client.peers.webseed import WebSeed
 from workunits.errors import LocalError, MalformedError, SwarmError, UnavailableError
@@ -397,7 +398,7 @@ class NativeSwarm:
         assert shelf is not None
         if info is None:
             info = await member.ask("metadata")
-        storage = member.storage = await asyncio.to_thread(shelf.begin, info)
+        storage = member.storage = await begin(shelf, info)
         params = self._params(info.v1, info.v2, folder, info.raw)
         self._extend(params, target)
         _place(params, places_of(info, target.name))
