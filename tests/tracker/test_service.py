@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import stat
 import sys
 from contextlib import closing
@@ -13,9 +14,11 @@ import pytest
 
 from tests.tracker.serving import SECONDS, Served, served
 from tests.tracker.work.world import SUBMITTER, manifest
+from tracker import commands
 from tracker.address import ADDRESS_FILE, KEY_FILE, Address, operator_identity
 from tracker.rows import ContentRow
 from tracker.service import DATABASE, Running, serve
+from tracker.settings import NO_UDP, Settings
 from tracker.store.schema import connect
 from workunits.errors import LocalError
 from workunits.signing import Identity
@@ -192,3 +195,39 @@ async def test_another_operators_tracker_has_another_key(tmp_path: Path) -> None
     async with served(tmp_path / "a") as one, served(tmp_path / "b") as other:
         assert one.running.identity.key != other.running.identity.key
         assert isinstance(one.running.identity, Identity)
+
+
+def test_the_tracker_runs_on_uvloop() -> None:
+    async def loop() -> str:
+        return type(asyncio.get_running_loop()).__module__
+
+    assert commands._run(loop()) == "uvloop"
+
+
+async def test_datagrams_are_answered_on_the_same_number_or_where_it_is_said(
+    tmp_path: Path,
+) -> None:
+    async with served(tmp_path / "one") as tracker:
+        assert tracker.running.udp_port in (tracker.running.address.port, None)
+    settings = Settings(udp=Address("127.0.0.1", 0))
+    async with served(tmp_path / "two", settings=settings) as tracker:
+        port = tracker.running.udp_port
+        assert port
+        with pytest.raises(LocalError, match="datagrams") as caught:
+            async with served(
+                tmp_path / "three", settings=Settings(udp=Address("127.0.0.1", port))
+            ):
+                raise AssertionError("it serves")
+        assert "--udp off" in caught.value.hint
+    async with served(tmp_path / "two", settings=Settings(udp=NO_UDP)) as tracker:
+        assert tracker.running.udp_port is None
+
+
+async def test_a_number_that_is_taken_for_datagrams_is_done_without(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        try:
+            async with serve(tmp_path, Address("127.0.0.1", taken.getsockname()[1])) as running:
+                assert running.udp_port is None
+        except LocalError:  # somebody else has that number for TCP
+            pass
