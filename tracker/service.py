@@ -179,6 +179,7 @@ async def _listen(runner: web.AppRunner, announce: AnnounceService, listen: Addr
 async def _listen_udp(
     stack: AsyncExitStack, announce: AnnounceService, tcp: Address, chosen: Address | None
 ) -> int | None:
+    """The port of the UDP tracker, if there is one."""
     if chosen == NO_UDP:
         return None
     at = chosen or tcp
@@ -188,7 +189,7 @@ async def _listen_udp(
         if chosen is not None:
             raise LocalError(
                 f"cannot listen on {at.host}:{at.port} for UDP: {error.strerror}",
-                hint="Choose another address for UDP, or none.",
+                hint="Choose another address: swarm tracker serve --udp HOST:PORT, or --udp off",
             ) from None
         # The port was asked for TCP, or drawn for it; for UDP it may be taken.
         log.warning("no UDP: cannot listen on %s:%s: %s", at.host, at.port, error.strerror)

@@ -213,7 +213,7 @@ async def test_datagrams_are_answered_on_the_same_number_or_where_it_is_said(
     async with served(tmp_path / "two", settings=settings) as tracker:
         port = tracker.running.udp_port
         assert port
-        with pytest.raises(LocalError, match="datagrams") as caught:
+        with pytest.raises(LocalError, match="for UDP") as caught:
             async with served(
                 tmp_path / "three", settings=Settings(udp=Address("127.0.0.1", port))
             ):
