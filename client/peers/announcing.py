@@ -23,6 +23,7 @@ MAX_PEERS = 200
 WANTED = 50
 """Bytes of a reply; addresses that are read of one; addresses that are asked for."""
 
+MAX_URL = 1024
 V4_SIZE, V6_SIZE = 6, 18
 INTERVALS = (30, 3600)
 """Seconds; what a tracker may ask for."""
@@ -108,9 +109,9 @@ def parse_reply(raw: bytes) -> Reply:
     )
 
 
-def usable(url: str, *, ours: bool = False) -> bool:
-    """Whether a URL may be announced to. One that came in a link must look like a tracker's, lest
-    it make us talk to some other service of the local network."""
+def usable(url: str) -> bool:
+    """Whether a URL that came in a link may be announced to. It must look like a tracker's, lest it
+    make us talk to some other service of the local network."""
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -118,7 +119,7 @@ def usable(url: str, *, ours: bool = False) -> bool:
         return False
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or port == 0:
         return False
-    return ours or (parts.path.startswith("/announce") and len(url) <= 1024)
+    return parts.path.startswith("/announce") and len(url) <= MAX_URL
 
 
 @dataclass(slots=True)

@@ -41,7 +41,8 @@ _SERVER = re.compile(
     r"|turns?:[A-Za-z0-9._-]{1,253}(:\d{1,5})?(\?transport=(udp|tcp))?",
     re.ASCII,
 )
-_TIMEOUT = aiohttp.ClientTimeout(total=15.0, sock_connect=8.0)
+# Short: nothing is announced before the tracker was asked.
+_TIMEOUT = aiohttp.ClientTimeout(total=6.0, sock_connect=5.0)
 MEMBERS = "members"
 """The mode of a tracker that is for members only."""
 
