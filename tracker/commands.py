@@ -307,6 +307,8 @@ async def _serve(data: Path, listen: Address, settings: Settings) -> None:
         asyncio.TaskGroup() as group,
     ):
         click.echo(f"Tracker {running.identity.key.hex()}", err=True)
+        if running.udp_port:
+            click.echo(f"UDP announces on port {running.udp_port}", err=True)
         click.echo(f"Listening on {running.address.url} (Ctrl-C ends it)", err=True)
         stopped = group.create_task(stop.wait())
         await asyncio.wait((stopped, running.failure), return_when=asyncio.FIRST_COMPLETED)

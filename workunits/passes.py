@@ -5,7 +5,8 @@
 only part of an address: no client has to know of it.
 """
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 
 from workunits.errors import MalformedError
 from workunits.ids import PeerKey, parse_hash
@@ -14,17 +15,18 @@ from workunits.signing import SIGNATURE_SIZE, Domain, Identity, verify
 MAX_AHEAD = 24 * 3600
 """Seconds for which a pass may be made out: who gets hold of one announces as its member."""
 
-_DIGITS = 15
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,14}", re.ASCII)
 _NAMES = ("member", "until", "sig")
 _HINT = "take the address from the tracker's member: member=HEX&until=SECONDS&sig=HEX"
 
 
 @dataclass(frozen=True, slots=True)
 class SignedPass:
-    """A pass whose signature was checked. ``until`` is Unix seconds."""
+    """A pass. ``until`` is Unix seconds; ``check`` says whether ``member`` made it."""
 
     member: PeerKey
     until: int
+    signature: bytes = field(default=b"", repr=False, compare=False)
 
     @staticmethod
     def query(identity: Identity, until: int) -> str:
@@ -38,6 +40,14 @@ class SignedPass:
 
         Raises ``MalformedError`` for half a pass and ``SignatureError`` for a forged one.
         """
+        signed = cls.read(query)
+        if signed is not None:
+            signed.check()
+        return signed
+
+    @classmethod
+    def read(cls, query: str) -> "SignedPass | None":
+        """As ``parse``, for who calls ``check`` later."""
         found: dict[str, str] = {}
         for pair in query.split("&"):
             name, _, value = pair.partition("=")
@@ -49,12 +59,15 @@ class SignedPass:
             return None
         if len(found) < len(_NAMES):
             raise MalformedError("the pass lacks a part", hint=_HINT)
-        until, signature = found["until"], _octets(found["sig"])
-        if not (until.isascii() and until.isdigit() and len(until) <= _DIGITS):
+        until = found["until"]
+        if not _NUMBER.fullmatch(until):
             raise MalformedError("the pass must end at a number of seconds", hint=_HINT)
         member = PeerKey(parse_hash(found["member"], "member"))
-        verify(member, Domain.ANNOUNCE, until.encode(), signature)
-        return cls(member, int(until))
+        return cls(member, int(until), _octets(found["sig"]))
+
+    def check(self) -> None:
+        """Raise ``SignatureError`` unless the member signed it."""
+        verify(self.member, Domain.ANNOUNCE, b"%d" % self.until, self.signature)
 
 
 def _octets(text: str) -> bytes:

@@ -103,7 +103,7 @@ class Admission:
         self.tracked = everything if mode is Mode.OPEN else listed
         self._members = members or Nobody()
         self._wall = wall
-        self._known: dict[str, SignedPass] = {}
+        self._known: dict[str, Pass] = {}
 
     def admit(self, target: str) -> Pass:
         """Who comes with ``target``: raw path and query (HTTP), or the URL data of BEP 41.
@@ -157,19 +157,24 @@ class Admission:
     def _by_signature(self, query: str) -> Pass:
         text = _signed_part(query)
         known = self._known.get(text)
-        if known is None:
-            parsed = SignedPass.parse(text)
-            if parsed is None:
-                raise _outsider()
-            if len(self._known) >= _REMEMBERED:
-                self._known.clear()
-            known = self._known[text] = parsed
-        if known.until > self._wall() + MAX_AHEAD + SKEW:
+        if known is not None:
+            return known
+        signed = SignedPass.read(text)
+        if signed is None:
+            raise _outsider()
+        if signed.until > self._wall() + MAX_AHEAD + SKEW:
             raise RefusedError(
                 f"the pass is for more than {MAX_AHEAD // 3600} hours",
                 hint="make one out for less time",
             )
-        return Pass(known.member, known.until)
+        made = Pass(signed.member, signed.until)
+        # A signature takes as long as ten announces: whoever is no member is not worth it.
+        self.confirm(made)
+        signed.check()
+        if len(self._known) >= _REMEMBERED:
+            self._known.clear()
+        self._known[text] = made
+        return made
 
 
 def _outsider() -> RefusedError:

@@ -139,6 +139,12 @@ def test_a_pass_of_another_or_for_another_time_is_forged() -> None:
         rules.admit("/announce?" + signed.replace(MEMBER.key.hex(), OPERATOR.key.hex()))
 
 
+def test_the_signature_of_who_is_no_member_is_not_even_looked_at(monkeypatch: Any) -> None:
+    monkeypatch.setattr(SignedPass, "check", lambda _: pytest.fail("it was"))
+    with pytest.raises(RefusedError, match="no member"):
+        Gate().rules.admit(f"/announce?{SignedPass.query(OTHER, 2000)}")
+
+
 def test_an_endless_address_is_refused() -> None:
     with pytest.raises(MalformedError):
         Gate().rules.admit("/announce?" + "x" * MAX_TARGET)
