@@ -21,6 +21,7 @@ from tests.client.peers.conftest import MakeStore, until
 from tests.client.peers.rogue import Rogue
 from tests.client.receiving import info_of
 from workunits.links import Target
+from workunits.torrents import of_blob
 
 DATA = Random(4).randbytes(1_000_000)
 """pieces of one block each."""
@@ -316,6 +317,18 @@ async def test_many_liars_at_once_do_not_hide_the_honest_peer(
             bad.respond = lambda _: None
         await until(lambda: at.ours.peers == 9)
         await at.meet_honest()
+        assert await at.completed() == DATA
+
+
+async def test_who_connects_before_the_metainfo_is_known_and_speaks_after_it_is_understood(
+    make_store: MakeStore,
+) -> None:
+    async with arena(make_store, in_memory) as at:
+        far = await at.connect(at.ours, HONEST)
+        await until(lambda: at.ours.peers == 1)
+        at.ours.know(of_blob(INFO))
+        await until(lambda: at.ours._storage is not None)
+        at.tasks.append(at.group.create_task(at.honest.attach(far, b"us" * 10)))
         assert await at.completed() == DATA
 
 
