@@ -38,6 +38,10 @@ class Fresh:
 
     def take(self, index: int) -> None:
         """Take one out, which must be there."""
+        if self._ranges and index == self._ranges[0][0] < self._ranges[0][1] - 1:
+            self._ranges[0] = (index + 1, self._ranges[0][1])  # mostly so
+            self.left -= 1
+            return
         at = bisect_right(self._ranges, index, key=lambda each: each[0]) - 1
         start, end = self._ranges[at]
         if not start <= index < end:

@@ -30,7 +30,7 @@ _NAME = 8
 class Cargo:
     """What the units of one job read: the same for all of them, and the files of each."""
 
-    __slots__ = ("_manifest", "_widest", "common", "image", "run")
+    __slots__ = ("_manifest", "_widest", "common", "image", "is_light", "run")
 
     def __init__(self, manifest: Manifest) -> None:
         self._manifest = manifest
@@ -42,11 +42,8 @@ class Cargo:
         if shared := manifest.program.shared:
             unpacked = int.from_bytes(bytes.fromhex(shared.name[7:23]), "big"), shared.length
             self.image = (*map(_need, shared.refs), unpacked)
-
-    @property
-    def is_light(self) -> bool:
-        """Whether there is nothing to fetch for whoever has the image."""
-        return not self.common and not self.run
+        self.is_light = not (self.common or self.run or self.image)
+        """Whether there is nothing to fetch for anybody."""
 
     def own(self, index: int) -> tuple[Need, ...]:
         """What unit ``index`` alone reads."""

@@ -67,6 +67,8 @@ class Leasing:
         peer, job = execution.peer, execution.unit.job
         cores = peer.offerings.cores if peer.offerings else 1
         rounds = math.ceil(max(peer.hold, peer.leased, 1) / cores)
+        if job.cargo.is_light:
+            return self._floor.patience.lease + rounds * job.manifest.limits.wall_seconds
         each = job.manifest.limits.wall_seconds + job.cargo.widest / FETCHING
         first = job.manifest.common_bytes
         if peer.offerings and job.manifest.program.image not in peer.offerings.images:
@@ -111,18 +113,17 @@ class Leasing:
                 if len(skipped) == CHOICES:
                     break
             elif unit := self._take(peer, job, passed, lack):
-                self._count(job, [each for _, each in skipped])
+                self._count(job, skipped)
                 return unit
         for lack, job in sorted(skipped, key=lambda each: each[0]):
             if unit := self._take(peer, job, passed, lack):
-                before = [each for _, each in skipped]
-                self._count(job, before[: before.index(job)])
+                self._count(job, skipped[: skipped.index((lack, job))])
                 return unit
         return None
 
     def _take(self, peer: Peer, job: Job, passed: bool, lack: int) -> Unit | None:
         larder, cargo = peer.larder, job.cargo
-        if larder is None or not cargo.run:
+        if not cargo.run or larder is None:
             return job.take(peer, passed=passed)
 
         def cost(index: int) -> int | None:
@@ -131,14 +132,17 @@ class Leasing:
 
         return job.take(peer, passed=passed, cost=cost)
 
-    def _count(self, job: Job, skipped: list[Job]) -> None:
-        for each in skipped:
+    def _count(self, job: Job, skipped: list[tuple[int, Job]]) -> None:
+        for _, each in skipped:
             each.skipped += 1
         job.had += 1
         if job.had >= TURN:
             job.had = job.skipped = 0
-            self._floor.turns.remove(job)
-            self._floor.turns.append(job)
+            if self._floor.turns[0] is job:
+                self._floor.turns.rotate(-1)
+            else:
+                self._floor.turns.remove(job)
+                self._floor.turns.append(job)
 
     def _may(self, peer: Peer, job: Job, now: float) -> bool:
         manifest, floor = job.manifest, self._floor
@@ -155,8 +159,8 @@ class Leasing:
         unit.turn(Turn.LEASE)
         unit.attempts += 1
         floor.begin(execution)
-        if peer.larder and (needs := _needs(peer, unit)):
-            peer.larder.expect(needs)
+        if peer.larder and not unit.job.cargo.is_light:
+            peer.larder.expect(_needs(peer, unit))
         seconds = self.seconds(execution)
         floor.alarm(now + seconds, execution, 0)
         floor.outbox.lease(execution, seconds)
@@ -176,5 +180,7 @@ def _shared_needs(peer: Peer, job: Job) -> tuple[Need, ...]:
 
 def _lack(peer: Peer, job: Job) -> int:
     """Bytes that a peer has to fetch before any unit of a job."""
+    if job.cargo.is_light:
+        return 0
     needs = _shared_needs(peer, job)
     return peer.larder.lack(job.id, needs) if needs and peer.larder else 0
