@@ -50,14 +50,16 @@ class Invocation:
 
         return image.tar_hash(image.build(self.config.images, self.note))
 
-    def load_job(self, path: Path) -> "Draft":
-        """Read a job file; its image is built or looked for on this machine."""
+    def load_job(self, path: Path, *, serving: bool = False) -> "Draft":
+        """Read a job file; its image is built or looked for on this machine, as far as whoever is
+        only ``serving`` its files needs it."""
         from client.jobs import jobfile, sharing
 
         return jobfile.load(
             path,
             self.runtime_image,
             lambda image: sharing.layers_of(self.config, image, self.note),
+            serving=serving,
         )
 
     def note(self, text: str) -> None:

@@ -117,7 +117,7 @@ async def _prepare(call: Invocation, wish: _Wish) -> "list[Shared]":
 
     hashes = Hashes(call.config.cache / "hashes")
     if wish.job:
-        paths = list(call.load_job(wish.path).files.values())
+        paths = list(call.load_job(wish.path, serving=True).files.values())
         return [await asyncio.to_thread(describe, path, hashes) for path in paths]
     halt = Event()
     with gauge(call, f"hashing {wish.path.name or wish.path}") as show:

@@ -161,10 +161,17 @@ def find(path: Path) -> Path:
     )
 
 
-def load(path: Path, runtime_image: ImageLookup, layers: LayerLookup = lambda _: None) -> Draft:
+def load(
+    path: Path,
+    runtime_image: ImageLookup,
+    layers: LayerLookup = lambda _: None,
+    *,
+    serving: bool = False,
+) -> Draft:
     """Read the job file at ``path`` and hash every file that it names.
 
-    ``layers`` finds the image, if the job is to share it.
+    ``layers`` finds the image, if the job is to share it. Whoever is only ``serving`` the files
+    needs no runtime image that is not shared.
 
     Raises ``JobFileError`` with all mistakes, and ``UnavailableError`` when there is no file.
     """
@@ -181,7 +188,7 @@ def load(path: Path, runtime_image: ImageLookup, layers: LayerLookup = lambda _:
         raise JobFileError(path, (Mistake(path, 1, "nested too deeply"),)) from None
     notes = Notes(path, key_lines(text))
     files = JobFiles(path.parent, notes)
-    body, answers = _Reader(notes, files, runtime_image, layers).read(document)
+    body, answers = _Reader(notes, files, runtime_image, layers).read(document, serving=serving)
     notes.check()
     return Draft(path, body, files.found, answers)
 
@@ -207,7 +214,9 @@ class _Reader:
         self._runtime_image = runtime_image
         self._layers = layers
 
-    def read(self, document: dict[str, Any]) -> tuple[Manifest, tuple[Answer, ...]]:
+    def read(
+        self, document: dict[str, Any], *, serving: bool
+    ) -> tuple[Manifest, tuple[Answer, ...]]:
         top = Table(document, (), self._notes)
         name = top.text("name", hint='Give the job a name: name = "sweep".')
         if "name" in document and (not name.isprintable() or not 1 <= len(name.encode()) <= 100):
@@ -238,10 +247,10 @@ class _Reader:
             ).read()  # fmt: skip
         if not self._notes:
             # Last, because an image that is not there may be built now.
-            if share is None:
-                share = None if program.image != RUNTIME else False
             if program.image == RUNTIME:
-                program = dataclasses.replace(program, image=self._look_up_image())
+                share = bool(share)
+                image = NO_IMAGE if serving and not share else self._look_up_image()
+                program = dataclasses.replace(program, image=image)
             if share is not False:
                 shared = self._share(program.image, required=share is True)
                 program = dataclasses.replace(program, layers=shared)

@@ -364,3 +364,15 @@ def test_the_runtime_image_is_shared_only_when_that_is_asked_for(home: Path) -> 
         file.write_text(SMALL.replace("[program]", f"[program]\n{line}"))
         draft = load(file, lambda: name_of(layer), lambda _: [layer])
         assert len(draft.body.program.layers) == count
+
+
+def test_who_only_serves_the_files_needs_no_runtime_image_that_is_not_shared(home: Path) -> None:
+    def built() -> str:
+        raise UnavailableError("it would be built now", hint="Do not.")
+
+    file = home / "JOB.toml"
+    file.write_text(SMALL)
+    assert len(load(file, built, serving=True).files) == 1
+    file.write_text(SMALL.replace("[program]", "[program]\nshare-image = true"))
+    with pytest.raises(JobFileError):
+        load(file, built, serving=True)
