@@ -42,8 +42,8 @@ _LONG_NAMES, _RECORDS = b"LK", b"x"
 def check(path: Path) -> None:
     """Refuse a layer that is not a plain tar file, or would become more on disk than it is.
 
-    That means compression, sparse files and device nodes, more than ``MAX_FILES`` files, and
-    whatever two readers could read differently. Raises ``MalformedError`` or ``LimitError``, and
+    That means compression, sparse files and device nodes, ``trusted`` attributes (overlayfs reads
+    them), more than ``MAX_FILES`` files, and whatever two readers could read differently. Raises ``MalformedError`` or ``LimitError``, and
     ``LocalError`` when it cannot be read.
     """
     try:
@@ -129,6 +129,8 @@ def _records(body: bytes) -> int | None:
             raise MalformedError(
                 "a layer has a sparse file", hint="Make the image without sparse files."
             )
+        if key.startswith(b"SCHILY.xattr.trusted."):
+            raise MalformedError("a layer has attributes that speak to the host's file system")
         if key == b"size":
             if not value[:-1].isdigit() or int(value) > MAX_IMAGE:
                 raise MalformedError("a layer has a broken extended header")

@@ -81,6 +81,17 @@ def test_sparse_files_in_extended_headers_are_refused(tmp_path: Path) -> None:
         layers.check(path)
 
 
+@pytest.mark.parametrize(("name", "fine"), [("trusted.overlay.redirect", 0), ("user.note", 1)])
+def test_attributes_that_overlayfs_reads_are_refused(tmp_path: Path, name: str, fine: int) -> None:
+    info = member("x", pax_headers={f"SCHILY.xattr.{name}": "/etc"})
+    path = tar(tmp_path, lambda file: file.addfile(info), tarfile.PAX_FORMAT)
+    if fine:
+        layers.check(path)
+    else:
+        with pytest.raises(MalformedError, match="attributes"):
+            layers.check(path)
+
+
 def test_what_is_compressed_is_refused(tmp_path: Path) -> None:
     path = tar(tmp_path, lambda file: file.addfile(member("x")), tarfile.GNU_FORMAT)
     path.write_bytes(gzip.compress(path.read_bytes()) + bytes(1024))
