@@ -26,6 +26,9 @@ HASHES = tuple(sha1(b"swarm %d" % number).digest() for number in range(1000))
 PEERS = 32
 """Peers that one connection speaks for, over HTTP and UDP."""
 
+OFFERS = 5
+"""Offers in one announce: as many as WebTorrent makes (libtorrent makes 10)."""
+
 WINDOW = 16
 """Datagrams that one UDP socket has under way."""
 
@@ -183,22 +186,29 @@ def frame(payload: bytes) -> bytes:
 class _Peer:
     """What a WebTorrent peer says, cut where its ids go in."""
 
-    announce: tuple[bytes, bytes]
-    answer: tuple[bytes, bytes, bytes]
+    announce: tuple[bytes, ...]
+    answer: tuple[bytes, ...]
 
 
 def _peer(number: int, swarms: int) -> _Peer:
     info_hash, me = HASHES[number % swarms], b"-XX0001-%012d" % number
-    one, other = "1" * 20, "2" * 20
-    announce = Announce(info_hash, me, 1, offers=(Offer(one.encode(), SDP),)).encode()
-    answer = Answer(info_hash, me, one.encode(), other.encode(), SDP).encode()
-    before, after = announce.encode().split(one.encode())
-    first, rest = answer.encode().split(one.encode())
-    return _Peer((before, after), (first, *rest.split(other.encode())))  # type: ignore[arg-type]
+    ids = [b"%020d" % each for each in range(OFFERS)]
+    offers = tuple(Offer(each, SDP) for each in ids)
+    announce = Announce(info_hash, me, 1, numwant=OFFERS, offers=offers).encode()
+    answer = Answer(info_hash, me, ids[0], ids[1], SDP).encode()
+    return _Peer(_cut(announce, ids), _cut(answer, ids[:2]))
+
+
+def _cut(text: str, ids: list[bytes]) -> tuple[bytes, ...]:
+    parts, rest = [], text.encode()
+    for each in ids:
+        before, _, rest = rest.partition(each)
+        parts.append(before)
+    return (*parts, rest)
 
 
 class SocketClient(asyncio.Protocol):
-    """One WebTorrent peer: announces with one offer, answers every offer that it gets."""
+    """One WebTorrent peer: announces with offers, answers every offer that it gets."""
 
     def __init__(self, tally: Tally, host: str, number: int, swarms: int) -> None:
         self._tally = tally
@@ -263,8 +273,9 @@ class SocketClient(asyncio.Protocol):
             self._tally.fail(text)
 
     def _announce(self) -> None:
-        before, after = self._peer.announce
-        self._send(before + next(self._offers) + after)
+        *parts, last = self._peer.announce
+        offers = self._offers
+        self._send(b"".join([part + next(offers) for part in parts]) + last)
 
     def _send(self, payload: bytes) -> None:
         self._tally.sent += 1

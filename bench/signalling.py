@@ -6,9 +6,9 @@ from bench.versus import BUDGET, NPM, Contest, compare
 __all__ = ["BUDGET", "WHAT", "measure"]
 
 WHAT = "WebSocket messages out: our tracker beside others"
-CONTEST = Contest(WHAT, "socket", 60, (20,), rivals=(NPM,), bare="echo", peers=1)
+CONTEST = Contest(WHAT, "socket", 60, (5, 20), rivals=(NPM,), bare="echo", peers=1)
 
 
 def measure(setting: Setting, seconds: float | None = None) -> Row:
-    """Every announce carries an offer, every relayed offer is answered."""
+    """Every announce carries five offers, every relayed offer is answered."""
     return compare(CONTEST, setting, seconds)

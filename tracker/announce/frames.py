@@ -3,8 +3,8 @@
 No extension is offered, so no frame is compressed. The sizes of frames and messages are bounded.
 """
 
-from collections.abc import Iterator
 from enum import IntEnum
+from struct import Struct
 
 from workunits.errors import MalformedError
 
@@ -12,6 +12,8 @@ MAX_CONTROL = 125
 _MASK_SIZE = 4
 _FINAL, _MASKED = 0x80, 0x80
 _TWO, _EIGHT = 126, 127
+_WHOLE_TEXT = 0x81
+_SHORT, _LONG, _LONGEST = Struct(">BB"), Struct(">BBH"), Struct(">BBQ")
 _APPLICATION_CODES = range(3000, 5000)
 _CODES = frozenset((1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014))
 
@@ -46,53 +48,67 @@ class FrameError(MalformedError):
 
 
 class FrameReader:
-    """Puts frames together and takes them apart."""
+    """Puts frames together and takes them apart: ``push`` bytes, then ``pull`` what they hold."""
 
-    __slots__ = ("_kind", "_limit", "_parts", "_rest", "_size")
+    __slots__ = ("_at", "_data", "_kind", "_limit", "_parts", "_size")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._rest = b""
+        self._data = b""
+        self._at = 0
         self._kind: Kind | None = None
         self._parts: list[bytes] = []
         self._size = 0
 
-    def feed(self, data: bytes) -> Iterator[tuple[Kind, bytes]]:
-        """Every message (text or binary) and control frame that ``data`` completes.
+    def push(self, data: bytes) -> None:
+        """Take what has come in."""
+        if self._at < len(self._data):
+            data = self._data[self._at :] + data
+        self._data, self._at = data, 0
+
+    def pull(self) -> tuple[Kind, bytes] | None:
+        """The next message (text or binary) or control frame; ``None`` if none is whole yet.
 
         Raises ``FrameError``; the reader is of no use afterwards.
         """
-        if self._rest:
-            data = self._rest + data
-        at, end = 0, len(data)
-        while end - at >= 2:
-            first, size = data[at], data[at + 1]
-            if size < _MASKED:
-                raise FrameError(Close.PROTOCOL, "a frame from a client is not masked")
-            size -= _MASKED
-            start = at + 2
-            if size >= _TWO:
-                width = 2 if size == _TWO else 8
-                start += width
-                if start > end:
-                    break
-                size = int.from_bytes(data[start - width : start], "big")
-                if size < _TWO or (width == 8 and size < 1 << 16):
-                    raise FrameError(Close.PROTOCOL, "a length is longer than it need be")
-            self._check(first, size)
-            start += _MASK_SIZE
-            if start + size > end:
-                break
-            at = start + size
-            payload = _unmask(data[start - _MASK_SIZE : start], data[start:at])
-            if first == _FINAL | Kind.TEXT or first == _FINAL | Kind.BINARY:
-                yield Kind(first - _FINAL), payload
-            elif (message := self._take(first, payload)) is not None:
-                yield message
-        self._rest = data[at:]
+        while (frame := self._next()) is not None:
+            first, payload = frame
+            if first == _WHOLE_TEXT:
+                return Kind.TEXT, payload
+            if (message := self._take(first, payload)) is not None:
+                return message
+        return None
+
+    def _next(self) -> tuple[int, bytes] | None:
+        """The first byte and the payload of the next frame."""
+        data, at = self._data, self._at
+        end = len(data)
+        if end - at < 2:
+            return None
+        first, size = data[at], data[at + 1]
+        if size < _MASKED:
+            raise FrameError(Close.PROTOCOL, "a frame from a client is not masked")
+        size -= _MASKED
+        start = at + 2
+        if size >= _TWO:
+            width = 2 if size == _TWO else 8
+            start += width
+            if start > end:
+                return None
+            size = int.from_bytes(data[start - width : start], "big")
+            if size < _TWO or (width == 8 and size < 1 << 16):
+                raise FrameError(Close.PROTOCOL, "a length is longer than it need be")
+        self._check(first, size)
+        start += _MASK_SIZE
+        if start + size > end:
+            return None
+        self._at = at = start + size
+        return first, _unmask(data[start - _MASK_SIZE : start], data[start:at])
 
     def _check(self, first: int, size: int) -> None:
         """Raise if a frame that begins like this may not come now."""
+        if first == _WHOLE_TEXT and self._kind is None and size <= self._limit:
+            return
         kind = first & ~_FINAL
         if kind >= Kind.CLOSE:
             if kind > Kind.PONG or not first & _FINAL or size > MAX_CONTROL:
@@ -124,12 +140,11 @@ class FrameReader:
 def encode_frame(kind: Kind, payload: bytes) -> bytes:
     """One whole frame to a client; a server's are not masked."""
     size = len(payload)
-    first = bytes([_FINAL | kind])
     if size < _TWO:
-        return first + bytes([size]) + payload
+        return _SHORT.pack(_FINAL | kind, size) + payload
     if size < 1 << 16:
-        return first + b"\x7e" + size.to_bytes(2, "big") + payload
-    return first + b"\x7f" + size.to_bytes(8, "big") + payload
+        return _LONG.pack(_FINAL | kind, _TWO, size) + payload
+    return _LONGEST.pack(_FINAL | kind, _EIGHT, size) + payload
 
 
 def encode_close(code: Close, reason: str = "") -> bytes:

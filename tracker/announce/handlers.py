@@ -9,6 +9,7 @@ import random
 import secrets
 import time
 from asyncio import TaskGroup
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -18,7 +19,7 @@ from aiohttp import web
 from tracker.announce import http
 from tracker.announce.admission import Admission, Mode
 from tracker.announce.frames import Close
-from tracker.announce.networks import network_of
+from tracker.announce.networks import is_local, network_of
 from tracker.announce.requests import RequestParser, accept
 from tracker.announce.signalling import INTERVAL, Relay, Send
 from tracker.announce.sockets import Socket
@@ -30,6 +31,7 @@ HEARTBEAT = 30.0
 BEAT_EVERY = 1.0
 PRUNE_EVERY = 15.0
 MAX_SOCKETS = 20_000
+MAX_NETWORK_SOCKETS = 1_000
 _PATHS = ("/announce", "/announce/{passkey}")
 
 
@@ -114,6 +116,7 @@ class AnnounceService:
         self.tally = Counters()
         self._relay: Relay[Socket] = Relay(self.swarms)
         self._sockets: set[Socket] = set()
+        self._by_network: Counter[int] = Counter()
         self._beats: dict[Beating, float] = {}
         self._empty = asyncio.Event()
 
@@ -139,6 +142,8 @@ class AnnounceService:
             swarms=self.swarms.swarm_count,
             sockets=len(self._sockets),
             outstanding_offers=self._relay.outstanding,
+            relayed_offers=self._relay.relayed_offers,
+            relayed_answers=self._relay.relayed_answers,
         )
 
     def prune(self) -> None:
@@ -196,8 +201,11 @@ class AnnounceService:
         if len(self._sockets) >= MAX_SOCKETS:
             raise LimitError("too many WebSockets", hint="try again later")
         network = network_of(http.pack_address(source, 0))
+        if self._by_network[network] >= MAX_NETWORK_SOCKETS and not is_local(network):
+            raise LimitError("too many WebSockets of your network", hint="close some of them")
         socket = Socket(self, network, admitted, lost=lost)
         self._sockets.add(socket)
+        self._by_network[network] += 1
         self.watch(socket)
         self.tally.sockets_opened += 1
         return socket
@@ -205,38 +213,40 @@ class AnnounceService:
     def receive(self, socket: Socket, raw: bytes, *, text: bool) -> None:
         """Take a message of a WebSocket."""
         self.tally.socket_messages += 1
+        warning, admitted = "", socket.admitted
         try:
             message = wire.parse_from_client(raw)
+            # An answer goes to who asked for it, and to nobody else: that needs no pass.
             if not isinstance(message, wire.Answer):
-                self.admission.confirm(socket.admitted)
+                self.admission.confirm(admitted)
+                if admitted.member is not None:
+                    warning = self.admission.warning(admitted, INTERVAL)
         except RemoteError as error:
             if text and not _is_utf8(raw):
                 socket.close(Close.NOT_TEXT, "a text message is not UTF-8")
                 return
             self._deliver(Send(socket, wire.Failure.answering(raw, error)))
             return
-        warning = self.admission.warning(socket.admitted, INTERVAL)
-        sends = self._relay.receive(socket, message, self.clock(), socket.network, warning)
-        for send in sends:
+        for send in self._relay.receive(socket, message, self.clock(), socket.network, warning):
             self._deliver(send)
 
     def gone(self, socket: Socket) -> None:
         """A WebSocket is no more."""
-        self._sockets.discard(socket)
+        if socket in self._sockets:
+            self._sockets.remove(socket)
+            self._by_network[socket.network] -= 1
+            if not self._by_network[socket.network]:
+                del self._by_network[socket.network]
         self.unwatch(socket)
         self._relay.close(socket)
         if not self._sockets:
             self._empty.set()
 
     def _deliver(self, send: Send[Socket]) -> None:
-        match send.message:
-            case wire.RelayedOffer():
-                self.tally.relayed_offers += 1
-            case wire.RelayedAnswer():
-                self.tally.relayed_answers += 1
-            case wire.Failure():
-                self.tally.refused += 1
-        if not send.to.send(send.message.pack()):
+        to, message = send
+        if isinstance(message, wire.Failure):
+            self.tally.refused += 1
+        if not to.send(message.pack()):
             self.tally.slow_dropped += 1
 
     async def _get_announce(self, request: web.Request) -> web.StreamResponse:

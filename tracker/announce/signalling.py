@@ -8,7 +8,7 @@ socket that the offer came from, and only once.
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import Generic, TypeAlias, TypeVar
+from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
 from tracker.announce.networks import NOWHERE
 from tracker.announce.swarms import Carrier, Swarms
@@ -40,8 +40,7 @@ _Ticket: TypeAlias = tuple[bytes, bytes, bytes, Hashable, bytes]
 """Info-hash, offerer's peer id, offer id, the connection and the peer id that it was given to."""
 
 
-@dataclass(frozen=True, slots=True)
-class Send(Generic[Connection]):
+class Send(NamedTuple, Generic[Connection]):
     """A message that the shell has to send."""
 
     to: Connection
@@ -56,8 +55,7 @@ class _Presence:
     tickets: dict[_Ticket, None] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class _Outstanding(Generic[Connection]):
+class _Outstanding(NamedTuple, Generic[Connection]):
     offerer: Connection
     since: float
 
@@ -69,6 +67,8 @@ class Relay(Generic[Connection]):
         self._swarms = swarms
         self._presences: dict[Connection, _Presence] = {}
         self._outstanding: dict[_Ticket, _Outstanding[Connection]] = {}
+        self.relayed_offers = 0
+        self.relayed_answers = 0
 
     @property
     def outstanding(self) -> int:
@@ -89,13 +89,11 @@ class Relay(Generic[Connection]):
         it with the reply to an announce. Never raises for what a peer did: refusals are messages
         too.
         """
-        match message:
-            case Announce():
-                return self._announce(connection, message, now, network, warning)
-            case Answer():
-                return self._answer(connection, message, now)
-            case Scrape():
-                return [Send(connection, self._scrape(message))]
+        if isinstance(message, Announce):
+            return self._announce(connection, message, now, network, warning)
+        if isinstance(message, Answer):
+            return self._answer(connection, message, now)
+        return [Send(connection, self._scrape(message))]
 
     def close(self, connection: Connection) -> None:
         """The socket is gone: forget its peers and its offers, and nobody else's."""
@@ -125,8 +123,7 @@ class Relay(Generic[Connection]):
         if message.numwant is not None:
             wanted = min(wanted, message.numwant)
         try:
-            announced = self._swarms.announce(
-                Carrier.SOCKET,
+            announced = self._swarms.announce_socket(
                 message.info_hash,
                 (connection, message.peer_id),
                 message.peer_id,
@@ -157,14 +154,14 @@ class Relay(Generic[Connection]):
         ]
         if not announced.stored:
             return sends
-        for offer, peer in zip(message.offers, announced.peers, strict=False):
-            target, target_id = peer.key
+        for offer, (target, target_id) in zip(message.offers, announced.keys, strict=False):
             ticket = (message.info_hash, message.peer_id, offer.offer_id, target, target_id)
             if self._issue(ticket, connection, now):
                 relayed = RelayedOffer(
                     message.info_hash, message.peer_id, offer.offer_id, offer.sdp
                 )
                 sends.append(Send(target, relayed))
+                self.relayed_offers += 1
         return sends
 
     def _answer(
@@ -181,6 +178,7 @@ class Relay(Generic[Connection]):
         if outstanding is None or outstanding.since <= now - OFFER_TTL:
             return []
         relayed = RelayedAnswer(message.info_hash, message.peer_id, message.offer_id, message.sdp)
+        self.relayed_answers += 1
         return [Send(outstanding.offerer, relayed)]
 
     def _scrape(self, message: Scrape) -> ScrapeReply | Failure:
@@ -196,7 +194,7 @@ class Relay(Generic[Connection]):
         return ScrapeReply(tuple(files), SCRAPE_INTERVAL)
 
     def _enter(self, connection: Connection, message: Announce) -> None:
-        memberships = self._presences.setdefault(connection, _Presence()).memberships
+        memberships = self._presence(connection).memberships
         membership = (message.info_hash, message.peer_id)
         memberships.pop(membership, None)
         memberships[membership] = None
@@ -213,15 +211,22 @@ class Relay(Generic[Connection]):
     def _issue(self, ticket: _Ticket, connection: Connection, now: float) -> bool:
         # Somebody who borrows a peer id must not take over the answers of its owner.
         holder = self._outstanding.get(ticket)
-        if holder is not None and holder.offerer != connection:
-            return False
-        self._redeem(ticket)
-        tickets = self._presences.setdefault(connection, _Presence()).tickets
+        if holder is not None:
+            if holder.offerer != connection:
+                return False
+            self._redeem(ticket)
+        tickets = self._presence(connection).tickets
         if len(tickets) >= MAX_OUTSTANDING:
             self._redeem(next(iter(tickets)))
         tickets[ticket] = None
         self._outstanding[ticket] = _Outstanding(connection, now)
         return True
+
+    def _presence(self, connection: Connection) -> _Presence:
+        found = self._presences.get(connection)
+        if found is None:
+            found = self._presences[connection] = _Presence()
+        return found
 
     def _redeem(self, ticket: _Ticket) -> _Outstanding[Connection] | None:
         outstanding = self._outstanding.pop(ticket, None)

@@ -77,7 +77,10 @@ class Socket(asyncio.Protocol):
         if self._broken:
             return
         try:
-            for kind, payload in self._reader.feed(data):
+            reader = self._reader
+            reader.push(data)
+            while (message := reader.pull()) is not None:
+                kind, payload = message
                 if kind is Kind.TEXT or kind is Kind.BINARY:
                     if not self._closing:
                         self._receiver.receive(self, payload, text=kind is Kind.TEXT)

@@ -98,6 +98,14 @@ class Packed(NamedTuple):
     stored: bool
 
 
+class Connected(NamedTuple, Generic[Key]):
+    """The same with the keys of peers on sockets."""
+
+    counts: Counts
+    keys: list[Key]
+    stored: bool
+
+
 class _Arrival(NamedTuple):
     """Who announced: its row if it was stored, and how many peers it is given."""
 
@@ -228,6 +236,36 @@ class Swarms:
                 skip = self._self_in(each, kind, found, peer_id, token)
                 packed[each] = pool.packed(count, skip, found.uploading, self._rng)
         return Packed(found.swarm.counts(), packed[0], packed[1], found.stored)
+
+    def announce_socket(
+        self,
+        info_hash: bytes,
+        key: Key,
+        peer_id: bytes,
+        *,
+        left: int | None,
+        event: Event,
+        numwant: int,
+        now: float,
+        network: int = NOWHERE,
+        token: bytes = b"",
+    ) -> Connected[Key]:
+        """As ``announce`` of a socket, with no more than the keys of others."""
+        found = self._arrive(
+            *(Kind.SOCKET, info_hash, key, peer_id, left, event, numwant, network, token, now)
+        )
+        pool = found.swarm.pools[Kind.SOCKET] if found.swarm is not None else None
+        if found.swarm is None or pool is None or found.numwant <= 0:
+            counts = _NOBODY if found.swarm is None else found.swarm.counts()
+            return Connected(counts, [], found.stored)
+        rows = self._roster.rows
+        keys = [
+            key_of(rows.key[row])
+            for row in pool.rows(found.numwant, found.row, found.uploading, self._rng)
+            # The asker may be there twice, on a socket that is dead.
+            if rows.peer_id(row) != peer_id
+        ]
+        return Connected(found.swarm.counts(), keys, found.stored)  # type: ignore[arg-type]
 
     def remove(self, carrier: Carrier, info_hash: bytes, key: Hashable) -> None:
         """Forget a peer; nothing happens if it is not there."""

@@ -52,6 +52,9 @@ class Event(StrEnum):
     PAUSED = "paused"
 
 
+_EVENTS = {event.value: event for event in Event} | {"update": Event.NONE}
+
+
 @dataclass(frozen=True, slots=True)
 class Offer:
     """One WebRTC offer, to be given to one other peer. ``offer_id`` is 20 random bytes."""
@@ -375,6 +378,10 @@ def _too_many(key: str, limit: int) -> LimitError:
     )
 
 
+def _identifier(message: dict[str, Any], key: str) -> bytes:
+    return _bytes(message.get(key), key)
+
+
 def _bytes(value: object, key: str) -> bytes:
     if isinstance(value, str) and len(value) == ID_SIZE:
         try:
@@ -382,10 +389,6 @@ def _bytes(value: object, key: str) -> bytes:
         except UnicodeEncodeError:
             pass
     raise _wrong(key, f"a string of {ID_SIZE} characters from U+0000 to U+00FF")
-
-
-def _identifier(message: dict[str, Any], key: str) -> bytes:
-    return _bytes(message.get(key), key)
 
 
 def _relayed(message: dict[str, Any], kind: str) -> tuple[bytes, bytes, str]:
@@ -409,10 +412,8 @@ def _session(message: dict[str, Any], kind: str) -> str:
     sdp = description.get("sdp")
     if not isinstance(sdp, str) or not sdp:
         raise _wrong(f"{kind}.sdp", "a string")
-    try:
-        size = len(sdp.encode())
-    except UnicodeEncodeError:
-        raise _wrong(f"{kind}.sdp", "text without lone surrogates") from None
+    # JSON with lone surrogates was refused before this.
+    size = len(sdp) if sdp.isascii() else len(sdp.encode())
     if size > MAX_SDP:
         raise LimitError(
             f"signalling message: {kind}.sdp of {size} bytes is over the limit of {MAX_SDP}",
@@ -422,8 +423,11 @@ def _session(message: dict[str, Any], kind: str) -> str:
 
 
 def _counter(message: dict[str, Any], key: str) -> int | None:
+    return _count(message.get(key), key)
+
+
+def _count(value: object, key: str) -> int | None:
     # JavaScript writes NaN and Infinity as null, and has only floating-point numbers.
-    value = message.get(key)
     if value is None:
         return None
     if isinstance(value, float) and value.is_integer():
@@ -434,9 +438,7 @@ def _counter(message: dict[str, Any], key: str) -> int | None:
 
 
 def _numwant(value: object) -> int | None:
-    if value is None or value == -1:
-        return None
-    return _counter({"numwant": value}, "numwant")
+    return None if value == -1 else _count(value, "numwant")
 
 
 def _token(value: object) -> bytes:
@@ -450,14 +452,12 @@ def _token(value: object) -> bytes:
 
 
 def _event(value: object) -> Event:
-    if value is None or value == "update":
+    if value is None:
         return Event.NONE
-    try:
-        if isinstance(value, str):
-            return Event(value)
-    except ValueError:
-        pass
-    raise _wrong("event", "started, completed, stopped, paused, update or empty")
+    found = _EVENTS.get(value) if isinstance(value, str) else None
+    if found is None:
+        raise _wrong("event", "started, completed, stopped, paused, update or empty")
+    return found
 
 
 def _offers(value: object) -> tuple[Offer, ...]:

@@ -33,7 +33,9 @@ def masked(first: int, payload: bytes, mask: bytes = b"\x01\x80\xff\x00") -> byt
 def read(raw: bytes, *cuts: int, limit: int = LIMIT) -> list[tuple[Kind, bytes]]:
     reader, found, before = FrameReader(limit), [], 0
     for cut in (*sorted(cuts), len(raw)):
-        found += list(reader.feed(raw[before:cut]))
+        reader.push(raw[before:cut])
+        while (message := reader.pull()) is not None:
+            found.append(message)
         before = max(before, cut)
     return found
 
