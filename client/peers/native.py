@@ -594,7 +594,8 @@ def _load(raw: bytes, layers: Mapping[bytes, bytes]) -> Any:
 
 def _place(params: Any, places: Sequence[Sequence[str]]) -> None:
     """Say where the files go; padding is no file."""
-    files = params.ti.files()
+    info = params.ti
+    files = info.layout() if hasattr(info, "layout") else info.files()  # from 2.1, and before
     real = [
         index
         for index in range(files.num_files())
