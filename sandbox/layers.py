@@ -43,8 +43,8 @@ def check(path: Path) -> None:
     """Refuse a layer that is not a plain tar file, or would become more on disk than it is.
 
     That means compression, sparse files and device nodes, ``trusted`` attributes (overlayfs reads
-    them), more than ``MAX_FILES`` files, and whatever two readers could read differently. Raises ``MalformedError`` or ``LimitError``, and
-    ``LocalError`` when it cannot be read.
+    them), more than ``MAX_FILES`` files, and whatever two readers could read differently. Raises
+    ``MalformedError`` or ``LimitError``, and ``LocalError`` when it cannot be read.
     """
     try:
         with path.open("rb") as stream:
