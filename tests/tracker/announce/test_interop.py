@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from tests.interop import programs
+from tracker.announce.udp import serve_udp
 
 HERE = Path(__file__).parent
 HASH = bytes(range(100, 120))
@@ -81,8 +82,11 @@ class Client:
 
 
 @asynccontextmanager
-async def running(directory: Path, url: str, peer_id: bytes) -> AsyncIterator[Client]:
-    arguments = [str(HERE / "third_party.mjs"), str(directory), url, HASH.hex(), peer_id.hex()]
+async def running(
+    directory: Path, url: str, peer_id: bytes, port: int = 6881
+) -> AsyncIterator[Client]:
+    script, ids = str(HERE / "third_party.mjs"), (HASH.hex(), peer_id.hex())
+    arguments = [script, str(directory), url, *ids, str(port)]
     process = await asyncio.create_subprocess_exec("node", *arguments, stdin=PIPE, stdout=PIPE)
     try:
         client = Client(process)
@@ -98,11 +102,13 @@ async def running(directory: Path, url: str, peer_id: bytes) -> AsyncIterator[Cl
             await process.wait()
 
 
-async def test_the_npm_client_announces_scrapes_and_stops_over_http(
-    serve: Any, bittorrent_tracker: Path
+@pytest.mark.parametrize("scheme", ["http", "udp"])
+async def test_the_npm_client_announces_scrapes_and_stops(
+    serve: Any, bittorrent_tracker: Path, scheme: str
 ) -> None:
-    async with serve() as at:
-        url = at.base + "/announce"
+    async with serve() as at, serve_udp(at.service, "127.0.0.1", 0) as udp:
+        port = {"http": at.port, "udp": udp}[scheme]
+        url = f"{scheme}://127.0.0.1:{port}/announce"
         async with running(bittorrent_tracker, url, ALICE) as client:
             await client.do("start", left=100)
             update = await client.wait("update")
@@ -115,7 +121,23 @@ async def test_the_npm_client_announces_scrapes_and_stops_over_http(
             assert (scrape["complete"], scrape["downloaded"]) == (1, 1)
             await client.do("stop")
             assert (await client.wait("update"))["complete"] == 0
-        assert at.service.counters().refused == 0
+        counters = at.service.counters()
+        assert (counters.refused, counters.udp_dropped) == (0, 0)
+        announces = {"http": counters.http_announces, "udp": counters.udp_announces}
+        assert announces.pop(scheme) == 3 and not any(announces.values())
+
+
+async def test_two_npm_clients_find_each_other_over_udp(
+    serve: Any, bittorrent_tracker: Path
+) -> None:
+    async with serve() as at, serve_udp(at.service, "127.0.0.1", 0) as port:
+        url = f"udp://127.0.0.1:{port}/announce"
+        async with running(bittorrent_tracker, url, ALICE) as client:
+            await client.do("start", left=0)
+            await client.wait("update")
+        async with running(bittorrent_tracker, url, BOB, port=6882) as client:
+            await client.do("start", left=9)
+            assert (await client.wait("peer"))["address"] == "127.0.0.1:6881"
 
 
 async def test_the_npm_client_is_told_where_a_peer_is(serve: Any, bittorrent_tracker: Path) -> None:
@@ -161,12 +183,13 @@ async def test_two_npm_clients_meet_over_webrtc(serve: Any, bittorrent_tracker: 
         assert counters.refused == 0
 
 
-@pytest.mark.parametrize("scheme", ["http", "ws"])
+@pytest.mark.parametrize("scheme", ["http", "udp", "ws"])
 async def test_libtorrent_finds_and_fetches_through_our_tracker(
     serve: Any, tmp_path: Path, scheme: str
 ) -> None:
-    async with serve() as at:
-        url = at.base.replace("http", scheme) + "/announce"
+    async with serve() as at, serve_udp(at.service, "127.0.0.1", 0) as udp:
+        port = udp if scheme == "udp" else at.port
+        url = f"{scheme}://127.0.0.1:{port}/announce"
         arguments = [str(HERE / "third_party.py"), url, str(tmp_path), "60"]
         process = await asyncio.create_subprocess_exec(sys.executable, *arguments)
         try:
@@ -176,8 +199,10 @@ async def test_libtorrent_finds_and_fetches_through_our_tracker(
                 process.kill()
                 await process.wait()
         counters = at.service.counters()
-        if scheme == "ws":
-            assert counters.relayed_answers > 0
-        else:
-            assert counters.http_announces > 0
+        counts = {
+            "ws": counters.relayed_answers,
+            "http": counters.http_announces,
+            "udp": counters.udp_announces,
+        }
+        assert counts[scheme] > 0
         assert counters.refused == 0

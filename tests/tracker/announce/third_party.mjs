@@ -2,13 +2,13 @@
 import { createInterface } from 'node:readline'
 import { pathToFileURL } from 'node:url'
 
-const [directory, announce, infoHash, peerId] = process.argv.slice(2)
+const [directory, announce, infoHash, peerId, port] = process.argv.slice(2)
 const path = `${directory}/node_modules/bittorrent-tracker/client.js`
 const { default: Client } = await import(pathToFileURL(path))
 
 const say = (event, more = {}) => process.stdout.write(JSON.stringify({ event, ...more }) + '\n')
 
-const client = new Client({ infoHash, peerId, announce, port: 6881, rtcConfig: { iceServers: [] } })
+const client = new Client({ infoHash, peerId, announce, port: Number(port), rtcConfig: { iceServers: [] } })
 client.on('error', error => say('error', { reason: error.message }))
 client.on('warning', error => say('warning', { reason: error.message }))
 client.on('update', ({ complete, incomplete }) => say('update', { complete, incomplete }))
