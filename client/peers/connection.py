@@ -1,11 +1,15 @@
-"""One peer of one torrent: its wire, what is known of it, and what waits to be sent to it."""
+"""One peer of one torrent: its wire, what is known of it, and the bytes in both directions."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
+from client.peers import download, events, layers, protocol
 from client.peers.extensions import Address
 from client.peers.protocol import PeerWire
 from client.peers.transport import Channel
+from workunits.errors import LimitError, MalformedError
 
 OUTBOX_LIMIT = 1024 * 1024
 """Bytes of small messages that may wait for a peer that does not read."""
@@ -50,3 +54,79 @@ class Connection:
         self.outbox.clear()
         self.waiting = 0
         return data
+
+
+class Owner(Protocol):
+    """The torrent that a connection belongs to."""
+
+    def handle(self, connection: Connection, event: events.Event, now: float) -> None:
+        """The peer said something."""
+
+    def expel(self, connection: Connection, reason: str) -> None:
+        """The peer broke the protocol: end the connection, and have no other to it."""
+
+    def next_block(self, connection: Connection) -> bytes | None:
+        """The message with the next block that the peer asked for."""
+
+    def served(self, connection: Connection, size: int) -> None:
+        """A message with a block, of ``size`` bytes of content, was sent."""
+
+
+async def run(connection: Connection, owner: Owner, clock: Callable[[], float]) -> None:
+    """Carry bytes until the connection ends. Raises groups of ``SwarmError`` and ``OSError``."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [
+            group.create_task(_read(connection, owner, clock)),
+            group.create_task(_write(connection, owner, clock)),
+        ]
+        await connection.ended.wait()
+        for task in tasks:
+            task.cancel()
+
+
+async def _read(connection: Connection, owner: Owner, clock: Callable[[], float]) -> None:
+    wire = connection.wire
+    connection.send(wire.handshake())
+    while data := await connection.channel.receive():
+        now = connection.heard = clock()
+        try:
+            for event in wire.receive(data, now):
+                if not connection.ended.is_set():
+                    owner.handle(connection, event, now)
+        except (MalformedError, LimitError) as error:
+            owner.expel(connection, error.message)
+            return
+    connection.ended.set()
+
+
+async def _write(connection: Connection, owner: Owner, clock: Callable[[], float]) -> None:
+    channel = connection.channel
+    while True:
+        await connection.wake.wait()
+        connection.wake.clear()
+        while True:
+            if connection.outbox:
+                connection.spoke = clock()
+                await channel.send(connection.take())
+                continue
+            block = owner.next_block(connection)
+            if block is None:
+                break
+            await channel.send(block)
+            owner.served(connection, len(block) - protocol.BLOCK_HEAD)
+
+
+def spelled(command: download.Ordinary, wire: PeerWire) -> bytes:
+    """What to send to the peer that ``command`` is about."""
+    match command:
+        case download.Ask(_, blocks):
+            return b"".join(map(protocol.request, blocks))
+        case download.Withdraw(_, block):
+            return protocol.cancel(block)
+        case download.Interest(_, on):
+            return protocol.message(protocol.INTERESTED if on else protocol.NOT_INTERESTED)
+        case download.AskMetadata(_, part):
+            return wire.ask_metadata(part)
+        case layers.AskHashes(_, request):
+            return protocol.ask_hashes(request)
+    return b""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import TypeAlias
 
-from client.peers import extensions, protocol
+from client.peers import events, extensions
 from client.peers.layers import AskHashes, Layers
 from client.peers.layout import Block, Layout
 from client.peers.picker import Peer, Picker
@@ -169,7 +169,7 @@ class Download:
             commands += self._next_source(now)
         return commands + self._ask_all(now)
 
-    def handle(self, peer: Peer, event: protocol.Event, now: float, *, fast: bool) -> list[Command]:
+    def handle(self, peer: Peer, event: events.Event, now: float, *, fast: bool) -> list[Command]:
         """Take an event of ``peer``; events about what we serve are not for here."""
         match event:
             case extensions.Introduced():
@@ -178,31 +178,31 @@ class Download:
                 return self._metadata(peer, part, data, now)
             case extensions.MetadataRejected():
                 return self._next_source(now) if peer == self._source else []
-            case protocol.HashesReceived(request, hashes):
+            case events.HashesReceived(request, hashes):
                 return self._hashes(peer, request, hashes, now)
-            case protocol.HashesRejected(request):
+            case events.HashesRejected(request):
                 return [*self._layers.rejected(peer, request, now)] if self._layers else []
-            case protocol.Received(block, data):
+            case events.Received(block, data):
                 return self._received(peer, block, data, now)
         picker = self._picker
         if picker is None:
             return []
         commands: list[Command] = []
         match event:
-            case protocol.Has(pieces):
+            case events.Has(pieces):
                 picker.has(peer, pieces)
                 commands += self._interests(peer)
-            case protocol.HasAll():
+            case events.HasAll():
                 picker.has_all(peer)
                 commands += self._interests(peer)
-            case protocol.Choking(on):
+            case events.Choking(on):
                 picker.choke(peer, on)
                 if on and not fast:
                     picker.choked_out(peer)
                     return self._ask_all(now)
-            case protocol.AllowedFast(piece):
+            case events.AllowedFast(piece):
                 picker.allow(peer, piece)
-            case protocol.Rejected(block):
+            case events.Rejected(block):
                 picker.rejected(peer, block)
                 return self._ask_all(now)
             case _:

@@ -6,12 +6,12 @@ Wires, pure state and files meet here. Nothing in here opens a connection; see `
 import asyncio
 import logging
 from collections.abc import Callable, Hashable, Sequence
-from hashlib import sha1, sha256
 from pathlib import Path
 from random import Random
 
-from client.peers import download, extensions, layers, protocol
-from client.peers.connection import Connection
+from client.peers import download, events, extensions, protocol
+from client.peers.checking import block_digests, check
+from client.peers.connection import Connection, run, spelled
 from client.peers.download import Download
 from client.peers.exchange import Exchange
 from client.peers.extensions import Address, Gossip
@@ -25,7 +25,7 @@ from client.peers.upload import Turn, Upload
 from workunits.errors import LimitError, MalformedError, SwarmError, UnavailableError
 from workunits.ids import BlobRef
 from workunits.links import Target
-from workunits.torrents import TorrentInfo, parse_torrent_info, piece_root
+from workunits.torrents import TorrentInfo, parse_torrent_info
 
 log = logging.getLogger(__name__)
 
@@ -150,14 +150,7 @@ class Torrent:
         connection = Connection(channel, wire, remote, heard=now, address=address)
         self._peers[connection] = None
         try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [
-                    group.create_task(self._read(connection)),
-                    group.create_task(self._write(connection)),
-                ]
-                await connection.ended.wait()
-                for task in tasks:
-                    task.cancel()
+            await run(connection, self, self._clock)
         except* (SwarmError, OSError) as errors:
             for error in errors.exceptions:
                 log.debug("peer of %s: %s", self.target, error)
@@ -166,56 +159,35 @@ class Torrent:
             self._gone(connection)
             await channel.close()
 
-    async def _read(self, connection: Connection) -> None:
-        wire = connection.wire
-        connection.send(wire.handshake())
-        while data := await connection.channel.receive():
-            now = connection.heard = self._clock()
-            try:
-                for event in wire.receive(data, now):
-                    if not connection.ended.is_set():
-                        self._handle(connection, event, now)
-            except (MalformedError, LimitError) as error:
-                self._expel(connection, error.message)
-                return
-        connection.ended.set()
+    def next_block(self, connection: Connection) -> bytes | None:
+        """See ``connection.Owner``."""
+        block = self._upload.next(connection)
+        return protocol.serve(block, self._content(block)) if block is not None else None
 
-    async def _write(self, connection: Connection) -> None:
-        channel = connection.channel
-        while True:
-            await connection.wake.wait()
-            connection.wake.clear()
-            while True:
-                if connection.outbox:
-                    connection.spoke = self._clock()
-                    await channel.send(connection.take())
-                    continue
-                block = self._upload.next(connection)
-                if block is None:
-                    break
-                data = self._content(block)
-                await channel.send(protocol.serve(block, data))
-                self.traffic.sent += len(data)
-                self._upload.took(connection, len(data), self._clock())
+    def served(self, connection: Connection, size: int) -> None:
+        """See ``connection.Owner``."""
+        self.traffic.sent += size
+        self._upload.took(connection, size, self._clock())
 
-    def _handle(self, connection: Connection, event: protocol.Event, now: float) -> None:
+    def handle(self, connection: Connection, event: events.Event, now: float) -> None:
+        """See ``connection.Owner``."""
         wire = connection.wire
         match event:
-            case protocol.Handshaken():
+            case events.Handshaken():
                 self._greet(connection, event, now)
-            case protocol.Interested(on):
+            case events.Interested(on):
                 connection.interested = on
                 self._turn(self._upload.interest(connection, on, now))
-            case protocol.Requested(block):
+            case events.Requested(block):
                 if not (self._has(block.piece) and self._upload.request(connection, block)):
                     wire.charge()
                     connection.send(wire.reject(block))
                 else:
                     connection.wake.set()
-            case protocol.Cancelled(block):
+            case events.Cancelled(block):
                 if self._upload.cancel(connection, block):
                     connection.send(wire.reject(block))
-            case protocol.HashesRequested(request):
+            case events.HashesRequested(request):
                 hashes = self._trees.answer(request) if self._trees is not None else b""
                 connection.send(protocol.give_hashes(request, hashes))
             case extensions.MetadataRequested(part):
@@ -232,9 +204,9 @@ class Torrent:
         if self.seeding and connection.every:
             connection.ended.set()  # two seeds have nothing to say to each other
 
-    def _hear(self, connection: Connection, event: protocol.Event, now: float) -> None:
+    def _hear(self, connection: Connection, event: events.Event, now: float) -> None:
         """Take an event that matters to the download too."""
-        if isinstance(event, protocol.HasAll):
+        if isinstance(event, events.HasAll):
             connection.every = True
         if isinstance(event, extensions.Introduced):
             if self._gossip is not None:
@@ -249,7 +221,7 @@ class Torrent:
             fast = connection.wire.fast
             self._run(self._download.handle(connection, event, now, fast=fast), now)
 
-    def _greet(self, connection: Connection, shaken: protocol.Handshaken, now: float) -> None:
+    def _greet(self, connection: Connection, shaken: events.Handshaken, now: float) -> None:
         wire = connection.wire
         connection.joined = True
         connection.extended = shaken.extended
@@ -317,12 +289,12 @@ class Torrent:
                 for piece in storage.verified:
                     connection.send(protocol.have(piece))
             try:
-                events = connection.wire.learn(self._layout, len(info.raw))
+                said = connection.wire.learn(self._layout, len(info.raw))
             except (MalformedError, LimitError) as error:
-                self._expel(connection, error.message)
+                self.expel(connection, error.message)
                 continue
-            for event in events:
-                connection.every |= isinstance(event, protocol.HasAll)
+            for event in said:
+                connection.every |= isinstance(event, events.HasAll)
                 fast = connection.wire.fast
                 commands += self._download.handle(connection, event, now, fast=fast)
         self._run(commands, now)
@@ -370,27 +342,19 @@ class Torrent:
                 self._distrusted.add(peer)
             return
         match command:
-            case download.Ask(_, blocks):
-                peer.send(b"".join(map(protocol.request, blocks)))
-            case download.Withdraw(_, block):
-                peer.send(protocol.cancel(block))
-            case download.Interest(_, on):
-                kind = protocol.INTERESTED if on else protocol.NOT_INTERESTED
-                peer.send(protocol.message(kind))
-            case download.AskMetadata(_, part):
-                peer.send(peer.wire.ask_metadata(part))
-            case layers.AskHashes(_, request):
-                peer.send(protocol.ask_hashes(request))
             case download.Unwanted():
                 try:
                     peer.wire.charge()
                 except LimitError as error:
                     # Not raised: the commands after this one are about other peers too.
-                    self._expel(peer, error.message)
+                    self.expel(peer, error.message)
             case download.Drop(_, reason, ban):
-                self._expel(peer, reason, ban=ban)
+                self.expel(peer, reason, ban=ban)
+            case _:
+                peer.send(spelled(command, peer.wire))
 
-    def _expel(self, connection: Connection, reason: str, *, ban: bool = True) -> None:
+    def expel(self, connection: Connection, reason: str, *, ban: bool = True) -> None:
+        """See ``connection.Owner``."""
         log.info("closing a peer of %s: %s", self.target, reason)
         if ban:
             self.banned.add(connection.remote)
@@ -401,20 +365,11 @@ class Torrent:
         assert self._info is not None and self._download is not None
         offset = piece * self._layout.piece_length
         data = self._storage.read(offset, self._layout.size_of(piece))
-        digest = piece_root(data, self._info, piece) if self._info.v2 is not None else b""
-        if root:
-            ok = digest == root
-        else:
-            ok = sha1(data, usedforsecurity=False).digest() == self._info.hash_of(piece)
+        ok, digest = check(data, self._info, piece, root)
         if ok:
             self._storage.keep(piece, digest)
-        digests: list[bytes] = []
-        if self._download.needs_digests(piece, ok):
-            view = memoryview(data)
-            digests = [
-                sha256(view[block.begin : block.begin + block.length]).digest()
-                for block in self._layout.blocks_of(piece)
-            ]
+        wanted = self._download.needs_digests(piece, ok)
+        digests = block_digests(data, self._layout, piece) if wanted else []
         return self._download.checked(piece, ok, digests, now)
 
     # -- sources without a wire (web seeds) -------------------------------------------------
@@ -446,7 +401,7 @@ class Torrent:
         if self._download is None:
             return True
         now = self._clock()
-        event = protocol.Received(block, data)
+        event = events.Received(block, data)
         self._run(self._download.handle(source, event, now, fast=True), now)
         return source not in self._distrusted
 

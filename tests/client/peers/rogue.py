@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
-from client.peers import extensions, protocol
+from client.peers import events, extensions, protocol
 from client.peers.layout import Block, Layout
 from client.peers.protocol import PeerWire
 from client.peers.transport import Channel
@@ -39,7 +39,7 @@ class Rogue:
         self.unchokes = unchokes
         self.gives_info = gives_info
         self.asked: list[Block] = []
-        self.events: list[protocol.Event] = []
+        self.events: list[events.Event] = []
         self.ended = False
         self.rejects = False
         self.forges = False
@@ -62,22 +62,22 @@ class Rogue:
                     await self.react(event)
         self.ended = True
 
-    async def react(self, event: protocol.Event) -> None:
+    async def react(self, event: events.Event) -> None:
         send = self.channel.send
         match event:
-            case protocol.Handshaken():
+            case events.Handshaken():
                 every = self.pieces is None
                 field = protocol.bitfield_of(self.pieces or set(), self.layout.count)
                 await send(self.wire.possess(field, every=every))
                 await send(self.wire.introduce(metadata=True))
-            case protocol.Interested(on=True) if self.unchokes:
+            case events.Interested(on=True) if self.unchokes:
                 await send(protocol.message(protocol.UNCHOKE))
             case extensions.MetadataRequested(part) if self.gives_info:
                 await send(self.wire.give_metadata(part, self.raw_info))
-            case protocol.HashesRequested(request) if self.forges:
+            case events.HashesRequested(request) if self.forges:
                 noise = b"\x5a" * HASH_SIZE * (request.length + request.proof)
                 await send(protocol.give_hashes(request, noise))
-            case protocol.Requested(block):
+            case events.Requested(block):
                 self.asked.append(block)
                 data = self.respond(block)
                 if data is not None:

@@ -115,7 +115,7 @@ async def test_a_folder_goes_to_libtorrent(
         seeder, _ = await peers.add(network=NETWORKS[scheme])
         await seeder.share(document.info, tmp_path, layers=document.layers)
         await until(lambda: seeder.stats.tracker_online)
-        link = libtorrent.make_magnet_uri(libtorrent.torrent_info(libtorrent.bdecode(torrent)))
+        link = libtorrent.make_magnet_uri(libtorrent.torrent_info(torrent))
         params = libtorrent.parse_magnet_uri(link)
         params.save_path = str(tmp_path / "got")
         handle = session.add_torrent(params)

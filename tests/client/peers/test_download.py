@@ -3,7 +3,7 @@
 from hashlib import sha256
 from random import Random
 
-from client.peers import download, extensions, protocol
+from client.peers import download, events, extensions
 from client.peers.download import METADATA_TIMEOUT, Download
 from client.peers.extensions import METADATA_BLOCK
 from client.peers.layout import BLOCK_SIZE, Block
@@ -37,7 +37,7 @@ def started(*peers: str) -> Download:
     return made
 
 
-def handle(at: Download, peer: str, event: protocol.Event, now: float = 0.0) -> list[object]:
+def handle(at: Download, peer: str, event: events.Event, now: float = 0.0) -> list[object]:
     return list(at.handle(peer, event, now, fast=True))
 
 
@@ -97,18 +97,18 @@ def test_parts_from_somebody_who_was_not_asked_count_against_it() -> None:
     handle(at, "a", INTRODUCED)
     assert give(at, "b", PARTS[:1]) == [download.Unwanted("b")]
     block = Block(0, 0, BLOCK_SIZE)
-    assert handle(at, "b", protocol.Received(block, b"x")) == [download.Unwanted("b")]
+    assert handle(at, "b", events.Received(block, b"x")) == [download.Unwanted("b")]
 
 
 def test_interest_is_told_once_and_blocks_are_asked_for_after_unchoking() -> None:
     at = started("a")
     assert at.know(WANTED) == [download.Begin(WANTED)]
     assert at.begun((), 0.0) == []
-    assert handle(at, "a", protocol.HasAll()) == [download.Interest("a", on=True)]
-    (ask,) = handle(at, "a", protocol.Choking(on=False))
+    assert handle(at, "a", events.HasAll()) == [download.Interest("a", on=True)]
+    (ask,) = handle(at, "a", events.Choking(on=False))
     assert isinstance(ask, download.Ask) and len(set(ask.blocks)) == len(ask.blocks)
     at.tick(0.0)
-    keep, *_ = handle(at, "a", protocol.Received(ask.blocks[0], b"data"))
+    keep, *_ = handle(at, "a", events.Received(ask.blocks[0], b"data"))
     assert keep == download.Keep("a", ask.blocks[0], b"data")
 
 
@@ -116,8 +116,8 @@ def test_a_verified_piece_is_told_and_the_last_one_finishes() -> None:
     at = started("a")
     assert at.know(WANTED) == [download.Begin(WANTED)]
     assert at.begun((), 0.0) == []
-    handle(at, "a", protocol.HasAll())
-    queue = handle(at, "a", protocol.Choking(on=False))
+    handle(at, "a", events.HasAll())
+    queue = handle(at, "a", events.Choking(on=False))
     finished = False
     gained: set[int] = set()
     while queue:
@@ -126,7 +126,7 @@ def test_a_verified_piece_is_told_and_the_last_one_finishes() -> None:
             case download.Ask(_, blocks):
                 for block in blocks:
                     data = bytes(block.length)
-                    queue += handle(at, "a", protocol.Received(block, data))
+                    queue += handle(at, "a", events.Received(block, data))
             case download.Check(piece, root):
                 assert not root
                 assert not at.needs_digests(piece, ok=True)
@@ -142,12 +142,12 @@ def test_a_bad_piece_bans_its_only_sender() -> None:
     at = started("a")
     assert at.know(WANTED) == [download.Begin(WANTED)]
     assert at.begun((), 0.0) == []
-    handle(at, "a", protocol.HasAll())
-    (ask,) = handle(at, "a", protocol.Choking(on=False))
+    handle(at, "a", events.HasAll())
+    (ask,) = handle(at, "a", events.Choking(on=False))
     assert isinstance(ask, download.Ask)
     piece = ask.blocks[0].piece
     for block in [block for block in ask.blocks if block.piece == piece]:
-        handle(at, "a", protocol.Received(block, b"bad"))
+        handle(at, "a", events.Received(block, b"bad"))
     assert at.picker is not None
     blocks = at.picker._layout.blocks_of(piece)
     drop, *_ = at.checked(piece, False, [sha256(b"bad").digest()] * len(blocks), 0.0)

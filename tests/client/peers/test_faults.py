@@ -10,7 +10,7 @@ from random import Random
 
 import pytest
 
-from client.peers import protocol
+from client.peers import events, protocol
 from client.peers.layout import BLOCK_SIZE, Block
 from client.peers.picker import DROP_TIMEOUT
 from client.peers.tcp import TcpChannel
@@ -226,7 +226,7 @@ async def flood_requests_while_served(at: Arena) -> Rogue:
     bad.respond = lambda block: bad.honest(block) if len(bad.asked) < 20 else None
     await until(lambda: len(bad.asked) > 20)
     await bad.channel.send(protocol.message(protocol.INTERESTED))
-    await until(lambda: protocol.Choking(on=False) in bad.events)
+    await until(lambda: events.Choking(on=False) in bad.events)
     piece = bad.asked[0].piece
     request = protocol.request(Block(piece, 0, BLOCK_SIZE)) * 1000
     with suppress(ConnectionError):

@@ -9,6 +9,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from client.peers import protocol
+from client.peers.events import (
+    AllowedFast,
+    Cancelled,
+    Choking,
+    Event,
+    Handshaken,
+    Has,
+    HasAll,
+    HashesReceived,
+    HashesRejected,
+    HashesRequested,
+    Interested,
+    Received,
+    Rejected,
+    Requested,
+)
 from client.peers.extensions import (
     CHECKPOINT,
     NUMBERS,
@@ -23,21 +39,7 @@ from client.peers.extensions import (
 from client.peers.layout import BLOCK_SIZE, Block, Layout
 from client.peers.protocol import (
     ALLOWANCE,
-    AllowedFast,
-    Cancelled,
-    Choking,
-    Event,
-    Handshaken,
-    Has,
-    HasAll,
-    HashesReceived,
-    HashesRejected,
-    HashesRequested,
-    Interested,
     PeerWire,
-    Received,
-    Rejected,
-    Requested,
     ask_hashes,
     bitfield_of,
     cancel,

@@ -10,7 +10,7 @@ from random import Random
 import pytest
 
 from client.blobs import BlobStore
-from client.peers import extensions, protocol
+from client.peers import events, extensions, protocol
 from client.peers.extensions import QUEUE_LIMIT
 from client.peers.layout import BLOCK_SIZE, Block, Layout
 from client.peers.picker import DROP_TIMEOUT, STALL_TIMEOUT
@@ -207,7 +207,7 @@ async def test_a_peer_that_chokes_in_the_middle_is_waited_for(make_store: MakeSt
     info = info_of(DATA)
     async with bench(make_store, info.ref) as at:
         moody = at.connect(info, DATA, unchokes=False)
-        await until(lambda: protocol.Interested(on=True) in moody.events)
+        await until(lambda: events.Interested(on=True) in moody.events)
         assert moody.asked == []
         await moody.channel.send(protocol.message(protocol.UNCHOKE))
         assert await at.completed() == DATA
@@ -327,7 +327,7 @@ class Customer:
         at.tasks.append(at.group.create_task(self.rogue.run()))
 
     @property
-    def events(self) -> list[protocol.Event]:
+    def events(self) -> list[events.Event]:
         return self.rogue.events
 
 
@@ -340,17 +340,17 @@ async def test_a_seed_serves_the_metainfo_and_blocks(make_store: MakeStore) -> N
         customer = Customer(at, info)
         block = Block(3, 0, 1000)
         await until(lambda: any(isinstance(e, extensions.Introduced) for e in customer.events))
-        assert protocol.HasAll() in customer.events
+        assert events.HasAll() in customer.events
         assert extensions.Introduced(len(info.raw), QUEUE_LIMIT, ours=True) in customer.events
         await customer.channel.send(customer.rogue.wire.ask_metadata(0))
         await customer.channel.send(protocol.request(block))
-        await until(lambda: protocol.Rejected(block) in customer.events)  # choked
+        await until(lambda: events.Rejected(block) in customer.events)  # choked
         await customer.channel.send(protocol.message(protocol.INTERESTED))
-        await until(lambda: protocol.Choking(on=False) in customer.events)
+        await until(lambda: events.Choking(on=False) in customer.events)
         await customer.channel.send(protocol.request(block))
-        await until(lambda: any(isinstance(e, protocol.Received) for e in customer.events))
+        await until(lambda: any(isinstance(e, events.Received) for e in customer.events))
         start = 3 * info.piece_length
-        assert protocol.Received(block, DATA[start : start + 1000]) in customer.events
+        assert events.Received(block, DATA[start : start + 1000]) in customer.events
         assert extensions.MetadataReceived(0, info.raw) in customer.events
         assert at.torrent.traffic.sent == 1000
 
@@ -371,14 +371,14 @@ async def test_a_downloader_serves_what_it_has_and_says_so(make_store: MakeStore
         await until(lambda: customer.events)
         await customer.channel.send(protocol.message(protocol.INTERESTED))
         source = at.connect(info, DATA, pieces={5})
-        await until(lambda: protocol.Has((5,)) in customer.events)
+        await until(lambda: events.Has((5,)) in customer.events)
         for piece in (4, 5):
             await customer.channel.send(protocol.request(Block(piece, 0, 500)))
-        await until(lambda: any(isinstance(e, protocol.Received) for e in customer.events))
-        assert protocol.Rejected(Block(4, 0, 500)) in customer.events
+        await until(lambda: any(isinstance(e, events.Received) for e in customer.events))
+        assert events.Rejected(Block(4, 0, 500)) in customer.events
         assert source.asked == [Block(5, 0, BLOCK_SIZE)]
         late = Customer(at, info)
-        await until(lambda: protocol.Has((5,)) in late.events)
+        await until(lambda: events.Has((5,)) in late.events)
 
 
 async def test_a_download_that_was_closed_goes_on_where_it_was(make_store: MakeStore) -> None:
