@@ -329,6 +329,7 @@ _LIMITS: tuple[tuple[str, tuple[tuple[str, Any, str], ...]], ...] = (
             ("Swarms of one socket", tracker.announce.signalling, "MAX_MEMBERSHIPS"),
             ("Unanswered offers of one socket", tracker.announce.signalling, "MAX_OUTSTANDING"),
             ("Sockets", tracker.announce.handlers, "MAX_SOCKETS"),
+            ("Sockets of one network", tracker.announce.handlers, "MAX_NETWORK_SOCKETS"),
         ),
     ),
     (

@@ -29,7 +29,7 @@ from workunits.wire import signalling as wire
 
 HEARTBEAT = 30.0
 BEAT_EVERY = 1.0
-PRUNE_EVERY = 15.0
+PRUNE_EVERY = 1.0
 MAX_SOCKETS = 20_000
 MAX_NETWORK_SOCKETS = 1_000
 _PATHS = ("/announce", "/announce/{passkey}")
@@ -147,7 +147,7 @@ class AnnounceService:
         )
 
     def prune(self) -> None:
-        """Forget peers and offers whose time is over; called every 15 seconds by the app."""
+        """Forget peers and offers whose time is over; called every second by the app."""
         now = self.clock()
         self.tally.peers_expired += self.swarms.prune(now)
         self.tally.offers_expired += self._relay.prune(now)

@@ -29,7 +29,8 @@ PORT_SIZE = 2
 EARLY_COST = 10
 """What an announce costs that comes before its time, in announces."""
 
-PRUNE_MOST = 20_000
+PRUNE_MOST = 2_000
+SWEEP_EVERY = 15.0
 _ROOM_TRIES = 4
 
 
@@ -144,6 +145,7 @@ class Swarms:
         self._rng = rng
         self._limits = limits or Limits()
         self._roster = Roster()
+        self._swept = -SWEEP_EVERY
 
     @property
     def peer_count(self) -> int:
@@ -293,19 +295,26 @@ class Swarms:
     def prune(self, now: float) -> int:
         """Forget peers that have not announced within their time; returns how many.
 
-        A call forgets 20,000 at most, so that nobody who announces meanwhile waits for long.
+        To be called every second. It forgets 2,000 at most, so that nobody who announces
+        meanwhile waits for long.
         """
         roster, limits = self._roster, self._limits
-        self.pace.prune(now)
         stale = roster.stale(now - limits.address_ttl, now - limits.socket_ttl, PRUNE_MOST)
         for row in stale:
             roster.remove(row)
-        crowded = 2 * len(roster.swarms) > limits.swarms
+        if now - self._swept >= SWEEP_EVERY:
+            self._swept = now
+            self._sweep(now)
+        return len(stale)
+
+    def _sweep(self, now: float) -> None:
+        roster = self._roster
+        self.pace.prune(now)
+        crowded = 2 * len(roster.swarms) > self._limits.swarms
         for swarm in list(roster.left.values()):
             # The count of completed downloads is worth keeping while there is room for it.
             if crowded or not self._tracked(swarm.info_hash):
                 roster.forget(swarm)
-        return len(stale)
 
     def _arrive(
         self,
