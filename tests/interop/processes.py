@@ -4,6 +4,7 @@
 """
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from tests.interop import programs
 
 ROOT = Path(__file__).parents[2]
 ANSWER_SECONDS = 90.0
+TRACKER_ALONE = ("--no-local",)
 READY_SECONDS = 20.0
 STUN_PORT = 3478
 SECRET = "not much of a secret"
@@ -48,6 +50,48 @@ def tracker(
         yield found[1]
     finally:
         stop(process)
+
+
+def fetch(
+    url: str, link: str, folder: Path, *, engine: str = "aiortc", inside: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Run ``swarm fetch`` to its end; what it says. Only the tracker at ``url`` leads to peers."""
+    command = [*inside, *SWARM, "fetch", "--json", *TRACKER_ALONE, "--tracker", url, link]
+    done = subprocess.run(
+        [*command, str(folder)],
+        env=_environment(folder, engine),
+        capture_output=True,
+        text=True,
+        timeout=ANSWER_SECONDS,
+        check=False,
+    )
+    assert not done.returncode, done.stderr
+    said: dict[str, Any] = json.loads(done.stdout)
+    return said
+
+
+@contextmanager
+def seeding(
+    url: str, *paths: Path, engine: str = "aiortc", inside: Sequence[str] = ()
+) -> Iterator[dict[str, Any]]:
+    """Run ``swarm seed`` until the block is left; what it says."""
+    command = [*inside, *SWARM, "seed", "--json", *TRACKER_ALONE, "--tracker", url]
+    with subprocess.Popen(
+        [*command, *map(str, paths)],
+        env=_environment(paths[-1], engine),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+    ) as process:
+        try:
+            yield Peer(process).hear()
+        finally:
+            stop(process)
+
+
+def _environment(path: Path, engine: str) -> dict[str, str]:
+    # A home of its own beside what is exchanged, where nothing of an earlier test is remembered.
+    home = str(path.with_name(path.name + ".home"))
+    return os.environ | {"SWARM_HOME": home, "SWARM_CACHE": home, "SWARM_ENGINE": engine}
 
 
 @dataclass(frozen=True, slots=True)
