@@ -31,6 +31,7 @@ NAMES = (
     "first",
     "announces",
     "udp",
+    "flood",
     "signalling",
     "transfer",
     "audit",

@@ -5,10 +5,12 @@ that is a refusal ends the load.
 """
 
 import asyncio
+import contextlib
 import itertools
 import os
 import socket
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha1
 from struct import Struct
@@ -164,15 +166,64 @@ class UdpClient:
             self.start()
         self._heard = self._tally.received
 
-    def _announces(self, connection: bytes) -> list[bytes]:
+    def _announces(self, connection: bytes) -> Iterable[bytes]:
         return [
-            _ANNOUNCE.pack(
-                *(connection, 1, b"tran", HASHES[(self._number * PEERS + peer) % self._swarms]),
-                b"-XX0001-%06d%06d" % (self._number, peer),
-                *(0, peer % 2, 0, 0, 0, peer, 50, peer_port(self._number, peer)),
+            _announce(
+                *(connection, self._number * PEERS + peer, self._swarms),
+                peer_port(self._number, peer),
             )
             for peer in range(PEERS)
         ]
+
+
+class FakeClient(UdpClient):
+    """One socket that announces a new peer every time, and nobody is behind any of them.
+
+    With ``pace`` (announces a second) it sends on and on, whatever is answered; without, it waits
+    for answers as others do.
+    """
+
+    def __init__(self, tally: Tally, address: tuple[str, int], swarms: int, pace: float) -> None:
+        super().__init__(tally, address, 0, swarms)
+        self._pace = pace
+        self._due = 0.0
+
+    def ready(self) -> None:
+        """Take replies; with a pace they are no reason to send."""
+        if not self._pace:
+            super().ready()
+            return
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                reply = self.socket.recv(2048)
+                if reply[3] == 0:
+                    self._requests = iter(self._announces(reply[8:16]))
+                    self._due = time.monotonic()
+                else:
+                    self._tally.received += 1
+
+    def nudge(self) -> None:
+        """Send what is due."""
+        if not self._pace or not self._due:
+            super().nudge()
+            return
+        count = int((time.monotonic() - self._due) * self._pace)
+        self._due += count / self._pace
+        with contextlib.suppress(BlockingIOError):
+            for _ in range(count):
+                self.socket.send(next(self._requests))
+                self._tally.sent += 1
+
+    def _announces(self, connection: bytes) -> Iterable[bytes]:
+        for peer in itertools.count():
+            yield _announce(connection, peer, self._swarms, 1024 + peer // self._swarms % 64000)
+
+
+def _announce(connection: bytes, peer: int, swarms: int, port: int) -> bytes:
+    return _ANNOUNCE.pack(
+        *(connection, 1, b"tran", HASHES[peer % swarms], b"-XX0001-%012d" % peer),
+        *(0, peer % 2, 0, 0, 0, peer & 0xFFFFFFFF, 50, port),
+    )
 
 
 def frame(payload: bytes) -> bytes:

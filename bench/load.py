@@ -6,25 +6,36 @@ import json
 import os
 import sys
 from asyncio import TaskGroup
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from urllib.parse import urlsplit
 
 import uvloop
 
-from bench.clients import EchoClient, HttpClient, SocketClient, Tally, UdpClient, http_requests
+from bench.clients import (
+    EchoClient,
+    FakeClient,
+    HttpClient,
+    SocketClient,
+    Tally,
+    UdpClient,
+    http_requests,
+)
 
 NUDGE = 0.2
+PACE_NUDGE = 0.01
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a load is told: where, ``http``, ``udp``, ``socket`` or ``echo``, over how many
-    connections, in how many swarms."""
+    """What a load is told: where, ``http``, ``udp``, ``socket``, ``echo`` or ``fakes``, over how
+    many connections, in how many swarms; ``pace`` is announces a second, for fakes."""
 
     url: str
     kind: str
     connections: int
     swarms: int = 20
+    pace: float = 0.0
 
     def line(self) -> dict[str, object]:
         """The plan as JSON."""
@@ -47,7 +58,15 @@ class Load:
                 case "http":
                     await self._http(group, host, port)
                 case "udp":
-                    group.create_task(self._udp(host, port))
+                    clients = [
+                        UdpClient(self.tally, (host, port), number, self.plan.swarms)
+                        for number in range(self.plan.connections)
+                    ]
+                    group.create_task(self._udp(clients, NUDGE))
+                case "fakes":
+                    plan = self.plan
+                    fakes = [FakeClient(self.tally, (host, port), plan.swarms, plan.pace)]
+                    group.create_task(self._udp(fakes, PACE_NUDGE if plan.pace else NUDGE))
                 case "socket" | "echo" as kind:
                     await self._sockets(EchoClient if kind == "echo" else SocketClient, host, port)
             while (await asyncio.to_thread(sys.stdin.readline)).strip() == '"count"':
@@ -69,18 +88,14 @@ class Load:
             requests = itertools.cycle(http_requests(f"{host}:{port}", number, self.plan.swarms))
             await connect(HttpClient(self.tally, requests, again))
 
-    async def _udp(self, host: str, port: int) -> None:
+    async def _udp(self, clients: Sequence[UdpClient], nudge: float) -> None:
         loop = asyncio.get_running_loop()
-        clients = [
-            UdpClient(self.tally, (host, port), number, self.plan.swarms)
-            for number in range(self.plan.connections)
-        ]
         for client in clients:
             loop.add_reader(client.socket, client.ready)
         while not self.tally.over:
             for client in clients:
                 client.nudge()
-            await asyncio.sleep(NUDGE)
+            await asyncio.sleep(nudge)
         for client in clients:
             loop.remove_reader(client.socket)
             client.socket.close()

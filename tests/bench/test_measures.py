@@ -9,6 +9,7 @@ from bench import (
     announces,
     audit,
     first,
+    flood,
     makespan,
     memory,
     signalling,
@@ -73,6 +74,11 @@ def test_answers_of_the_tracker_are_counted(setting: Setting, bench: ModuleType)
     assert is_measured(row)
     assert row.budget == bench.BUDGET
     assert any("left out of a quick run" in note for note in row.notes)
+
+
+def test_a_flood_is_weighed(setting: Setting) -> None:
+    row = flood.measure(setting, SECONDS)
+    assert is_measured(row) and row.score is not None
 
 
 def test_a_blob_is_timed_beside_a_bare_channel(setting: Setting) -> None:
