@@ -2,6 +2,7 @@
 
 import base64
 import hmac
+import json
 import time
 from pathlib import Path
 from urllib.parse import quote_from_bytes
@@ -9,11 +10,13 @@ from urllib.parse import quote_from_bytes
 from tests.tracker.api.uploading import DATA, upload, v2
 from tests.tracker.serving import Served, identity, served
 from tests.tracker.work.world import SUBMITTER, manifest
-from tracker.announce.admission import Mode
+from tracker.announce.admission import Mode, passkey_of
+from tracker.members import passkey_secret
 from tracker.reach import Reach
 from tracker.settings import NO_UDP, Settings
 from workunits.passes import SignedPass
 from workunits.statements import Admit, Passkey, Register, Unregister
+from workunits.wire.signalling import Announce
 
 TORRENT = Register(b"1" * 20, b"2" * 32, 5, "films")
 MEMBERS = Settings(Mode.MEMBERS, Reach(("stun:s:1",), ("turn:t:1",), b"secret", lan=True))
@@ -132,3 +135,22 @@ async def test_outsiders_learn_only_that_a_tracker_is_for_members(tmp_path: Path
         assert inside["turn"]["urls"] == ["turn:t:1"]
         stranger = SignedPass.query(SUBMITTER, until)
         await tracker.ask(f"/api/v1/reach?{stranger}", status=403)
+
+
+async def test_a_passkey_opens_a_websocket_and_a_scrape_until_it_is_revoked(
+    tmp_path: Path,
+) -> None:
+    async with served(tmp_path, settings=MEMBERS) as tracker:
+        await tracker.say(tracker.sign(TORRENT))
+        answer = await tracker.say(tracker.sign(Passkey(SUBMITTER.key, True)))
+        secret = passkey_secret(tracker.running.identity)
+        passkey = passkey_of(secret, SUBMITTER.key, answer["result"]["passkey"]).hex()
+        async with tracker.http.ws_connect(f"{tracker.url}/announce/{passkey}") as socket:
+            await socket.send_str(Announce(TORRENT.v1, b"p" * 20).encode())
+            assert json.loads(await socket.receive_str())["incomplete"] == 1
+            hashes = f"info_hash={quote_from_bytes(TORRENT.v1)}"
+            assert b"10:incompletei1e" in await tracker.fetch(f"/scrape/{passkey}?{hashes}")
+            assert b"members only" in await tracker.fetch(f"/scrape?{hashes}")
+            await tracker.say(tracker.sign(Passkey(SUBMITTER.key, False)))
+            await socket.send_str(Announce(TORRENT.v1, b"p" * 20).encode())
+            assert "revoked" in json.loads(await socket.receive_str())["failure reason"]
