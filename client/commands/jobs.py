@@ -48,18 +48,30 @@ async def jobs(call: Invocation, mine: bool, state: str | None, limit: int) -> N
     )
 
 
-@command(examples=("swarm status 3f2a91", "swarm status 3f2a91 --json | jq .counts"))
+@command(
+    examples=(
+        "swarm status 3f2a91",
+        "swarm status 3f2a91 --links",
+        "swarm status 3f2a91 --json | jq .counts",
+    )
+)
 @click.argument("job")
-async def status(call: Invocation, job: str) -> None:
+@option("--links", is_flag=True, help="Print magnet links of its files and final results instead.")
+async def status(call: Invocation, job: str, links: bool) -> None:
     """Show one job: its units, its credits, and what went wrong.
 
-    JOB is a job id or its first digits.
+    JOB is a job id or its first digits. With --links any BitTorrent client can fetch what the job
+    reads and what came of it, or seed it.
     """
+    from client.commands.links import show_links
     from client.commands.watch import finality
     from client.jobs.verification import describe
 
     async with call.tracker() as tracker:
         view = await tracker.find_job(job)
+        if links:
+            await show_links(call, tracker, view)
+            return
         failed = []
         if view.counts.failed:
             async for unit in tracker.units(view.id, state="failed"):

@@ -101,6 +101,10 @@ open("/out/out.txt", "wb").write(data[::-1][:100_000])
     swarm.run(submitter, "results", job, str(results))
     expected = (bytes(range(256)) * 8192)[::-1][:100_000]
     assert (results / "0" / "out.txt").read_bytes() == expected
+    links = json.loads(swarm.run(submitter, "status", job, "--links", "--json"))
+    (link,) = [each["magnet"] for each in links if each["kind"] == "result"]
+    swarm.run(submitter, "fetch", link, str(tmp_path / "fetched"))
+    assert (tmp_path / "fetched" / "out.txt").read_bytes() == expected
 
 
 MISBEHAVE = """
