@@ -12,7 +12,7 @@ from struct import Struct
 from typing import NamedTuple
 
 from workunits.errors import LimitError, MalformedError, RemoteError
-from workunits.wire.signalling import ID_SIZE, MAX_COUNTER, Event
+from workunits.wire.signalling import ID_SIZE, Event
 
 PROTOCOL = bytes.fromhex("0000041727101980")
 """What stands in the place of the connection id in a connect request."""
@@ -140,12 +140,12 @@ def parse_announce(raw: bytes) -> Announce:
         info_hash,
         peer_id,
         port,
-        min(left, MAX_COUNTER),
+        left,
         _EVENTS[event],
         None if numwant < 0 else numwant,
         b"" if token == _NO_TOKEN else token,
-        min(uploaded, MAX_COUNTER),
-        min(downloaded, MAX_COUNTER),
+        uploaded,
+        downloaded,
         parse_url(raw) if len(raw) > ANNOUNCE_SIZE else "",
     )
 
@@ -207,7 +207,7 @@ def encode_announced(
     transaction: bytes, interval: int, incomplete: int, complete: int, peers: bytes
 ) -> bytes:
     """The reply to an announce. ``interval`` is seconds, ``peers`` compact, all of one family."""
-    return _ANNOUNCED.pack(Action.ANNOUNCE, transaction, interval, incomplete, complete) + peers
+    return _ANNOUNCED.pack(_ANNOUNCE_ACTION, transaction, interval, incomplete, complete) + peers
 
 
 def encode_scraped(transaction: bytes, counts: list[tuple[int, int, int]]) -> bytes:
@@ -222,4 +222,5 @@ def encode_failure(transaction: bytes, error: RemoteError) -> bytes:
     return _ACTIONS[Action.ERROR] + transaction + reason.encode()[:MAX_REASON]
 
 
+_ANNOUNCE_ACTION = int(Action.ANNOUNCE)
 _ACTIONS = tuple(action.to_bytes(4, "big") for action in Action)

@@ -177,9 +177,12 @@ class Pool:
     def packed(self, count: int, row: int, uploading: bool, rng: Random) -> bytes:
         """The addresses of a draw, as a compact reply has them."""
         addresses, width = self.addresses, self._width
+        everybody = not uploading and count >= len(self.members) - (row != NO_ROW)
         if addresses is None:
+            if everybody:
+                return self._spell([each for each in self.members if each != row])
             return self._spell(self.rows(count, row, uploading, rng))
-        if not uploading and count >= len(self.members) - (row != NO_ROW):
+        if everybody:
             if row == NO_ROW:
                 return bytes(addresses)
             at = self._rows.place[row] * width

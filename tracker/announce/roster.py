@@ -60,9 +60,10 @@ class Swarm:
         complete = incomplete = paused = 0
         for pool in self.pools:
             if pool is not None:
-                seeders = pool.seeders
+                # Who uploads but is paused is not complete (BEP 21).
+                seeders = len(pool.members) - pool.downloaders - pool.paused
                 complete += seeders
-                incomplete += len(pool.members) - seeders
+                incomplete += pool.downloaders + pool.paused
                 paused += pool.paused
         return Counts(complete, incomplete, self.completed, paused)
 
@@ -171,10 +172,12 @@ class Roster:
         rows = self.rows
         rows.seen[row] = now
         rows.peer_ids[row * PEER_ID : (row + 1) * PEER_ID] = peer_id
+        before = rows.identity[row]
+        if not token and not before:
+            return
         swarm = rows.swarm[row]
         assert isinstance(swarm, Swarm)
         identity = _identity(swarm, kind, peer_id, token)
-        before = rows.identity[row]
         if identity == before:
             return
         if before:

@@ -229,15 +229,22 @@ class Swarms:
         found = self._arrive(
             *(kind, info_hash, key, peer_id, left, event, numwant, network_of(key), token, now)
         )
-        if found.swarm is None:
-            return Packed(_NOBODY, b"", b"", found.stored)
-        packed = [b"", b""]
+        swarm, row, uploading, numwant, stored = found
+        if swarm is None:
+            return Packed(_NOBODY, b"", b"", stored)
+        packed, pools = [b"", b""], swarm.pools
+        if not both or pools[Kind.V6 if kind is Kind.V4 else Kind.V4] is None:
+            # Nearly always: only its own family is wanted, or there.
+            own = pools[kind]
+            if own is not None and numwant > 0:
+                packed[kind] = own.packed(numwant, row, uploading, self._rng)
+            return Packed(swarm.counts(), packed[0], packed[1], stored)
         for each, count in self._shares(kind, found, both=both):
-            pool = found.swarm.pools[each]
+            pool = pools[each]
             if pool is not None:
                 skip = self._self_in(each, kind, found, peer_id, token)
-                packed[each] = pool.packed(count, skip, found.uploading, self._rng)
-        return Packed(found.swarm.counts(), packed[0], packed[1], found.stored)
+                packed[each] = pool.packed(count, skip, uploading, self._rng)
+        return Packed(swarm.counts(), packed[0], packed[1], stored)
 
     def announce_socket(
         self,

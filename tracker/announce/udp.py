@@ -10,6 +10,7 @@ import secrets
 import socket
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
+from functools import lru_cache
 
 from tracker.announce.datagrams import (
     KEY_SIZE,
@@ -35,6 +36,7 @@ MAX_BATCH = 128
 
 RECEIVE_BUFFER = 4 << 20
 _V4_SIZE = 4
+_CONNECT, _ANNOUNCE, _SCRAPE = int(Action.CONNECT), int(Action.ANNOUNCE), int(Action.SCRAPE)
 
 
 class UdpService:
@@ -53,7 +55,7 @@ class UdpService:
             service.tally.udp_dropped += 1
             return None
         now = service.clock()
-        if head.connecting:
+        if head.action == _CONNECT and head.connecting:
             service.tally.udp_connects += 1
             return encode_connected(head.transaction, self._ids.issue(source, now))
         if not self._ids.valid(head.connection, source, now):
@@ -67,9 +69,9 @@ class UdpService:
 
     def _announce(self, raw: bytes, head: Head, source: bytes, now: float) -> bytes:
         service = self._service
-        if head.action == Action.SCRAPE:
+        if head.action == _SCRAPE:
             return self._scrape(raw, head)
-        if head.action != Action.ANNOUNCE:
+        if head.action != _ANNOUNCE:
             raise MalformedError(
                 f"action {head.action} is not known", hint="send 1 to announce, 2 to scrape"
             )
@@ -141,9 +143,14 @@ def _take(opened: socket.socket, udp: UdpService) -> None:
         except OSError:
             # Nothing waits; or an earlier reply found nobody (ICMP), which says nothing here.
             return
-        reply = udp.answer(raw, pack_address(address[0], 0)[:-PORT_SIZE])
+        reply = udp.answer(raw, _packed(address[0]))
         if reply is not None:
             try:
                 opened.sendto(reply, address)
             except OSError:
                 continue
+
+
+@lru_cache(maxsize=4096)
+def _packed(host: str) -> bytes:
+    return pack_address(host, 0)[:-PORT_SIZE]

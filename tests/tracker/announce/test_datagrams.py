@@ -25,7 +25,7 @@ from tracker.announce.datagrams import (
     parse_scrape,
 )
 from workunits.errors import LimitError, MalformedError, RemoteError
-from workunits.wire.signalling import MAX_COUNTER, Event
+from workunits.wire.signalling import Event
 
 HASH, PEER = b"h" * 20, b"p" * 20
 SECRET = bytes(KEY_SIZE)
@@ -83,7 +83,7 @@ def test_every_field_of_an_announce_is_read(
         HASH,
         PEER,
         port,
-        min(left, MAX_COUNTER),
+        left,
         EVENTS[event],
         numwant if numwant >= 0 else None,
         key if any(key) else b"",
