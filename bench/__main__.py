@@ -34,6 +34,9 @@ NAMES = (
     "flood",
     "signalling",
     "transfer",
+    "native",
+    "fanout",
+    "gigabyte",
     "audit",
 )
 """The benchmarks, in the order of the table: each is the module of its name."""

@@ -12,7 +12,7 @@ QUICK = 8_000_000
 
 
 def measure(setting: Setting, size: int | None = None) -> Row:
-    """Over WebRTC with libtorrent; with aiortc over TCP, because that takes seconds, not minutes."""
+    """Over WebRTC with libtorrent; with aiortc over TCP, which does not take minutes."""
     size = size or (QUICK if setting.quick else SIZE)
     notes, facts = [], {}
     worst = 0

@@ -34,10 +34,10 @@ def measure(setting: Setting, size: int | None = None) -> Row:
         BUDGET,
         f"{rate:.1f} MB/s",
         rate / beside / SHARE,
-        f"{size / 1e6:.0f} MB in {best.seconds:.2f} s from fetch to a checked file on disk, meeting "
+        f"{size / 1e6:.0f} MB in {best.seconds:.2f} s from fetch to a checked file, meeting "
         f"by the tracker included; {best.cpu}",
-        f"{rate / beside:.2f} of a bare aiortc channel in the same run ({beside:.1f} MB/s from the "
-        "offer to the last byte, nothing checked or kept); both with uvloop, the best of "
+        f"{rate / beside:.2f} of a bare aiortc channel in the same run ({beside:.1f} MB/s from "
+        "the offer to the last byte, nothing checked or kept); both with uvloop, the best of "
         f"{len(found)}",
         megabytes_per_second=rate,
         bare_megabytes_per_second=beside,
