@@ -7,7 +7,6 @@ import click
 
 from client import terminal
 from client.commands.invocation import Invocation
-from client.commands.targets import MOST_AT_TRACKER
 from client.jobs.quantities import format_size
 from client.participation import announce_urls
 from client.tracker_api import TrackerApi, check_url
@@ -47,7 +46,7 @@ async def show_links(call: Invocation, tracker: TrackerApi, view: JobView) -> No
     async for file in _files(tracker, view):
         ref = file.ref
         if ref not in stored:
-            stored[ref] = ref.length <= MOST_AT_TRACKER and await tracker.has_blob(ref)
+            stored[ref] = await tracker.has_blob(ref)
         target = Target.of(ref, file.name, urls)
         if stored[ref]:
             target = replace(target, webseeds=(f"{base}/{ref}",))
