@@ -250,6 +250,20 @@ async def test_sockets_above_the_limit_are_turned_away(serve: Any, monkeypatch: 
         assert caught.value.status == 503
 
 
+async def test_one_network_cannot_take_all_sockets(serve: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(handlers, "MAX_NETWORK_SOCKETS", 1)
+    addresses = iter(["198.51.100.1", "198.51.100.2", "203.0.113.1", "198.51.100.3"])
+    async with serve(source=lambda *_: next(addresses)) as at:
+        first = await at.connect()
+        with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+            await at.connect()
+        assert caught.value.status == 503
+        await at.connect()
+        await first.raw.close()
+        await until(lambda: at.service.counters().sockets == 1)
+        await at.connect()
+
+
 async def test_only_get_is_offered(serve: Any) -> None:
     async with serve() as at, at.session.post(at.base + "/announce") as response:
         assert response.status == web.HTTPMethodNotAllowed.status_code
@@ -324,9 +338,11 @@ async def test_text_that_is_not_utf8_ends_the_socket(serve: Any) -> None:
 
 async def test_members_only_lets_in_members_and_answers_through(serve: Any) -> None:
     wall = [1000.0]
-    member = Identity.from_seed(b"m" * 32)
-    admission = Admission(Mode.MEMBERS, members=Club(member.key), wall=lambda: wall[0])
-    signed = SignedPass.query(member, 2000)
+    member, operator = (Identity.from_seed(seed * 32) for seed in (b"m", b"o"))
+    admission = Admission(
+        Mode.MEMBERS, members=Club(member.key), tracker=operator.key, wall=lambda: wall[0]
+    )
+    signed = SignedPass.query(member, 2000, operator.key)
     async with serve(admission=admission) as at:
         with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
             await at.connect()
@@ -358,3 +374,36 @@ class Club:
 
     def holder(self, passkey: bytes) -> PeerKey | None:
         return None
+
+
+async def test_an_offer_to_a_socket_that_is_closing_is_dropped(serve: Any) -> None:
+    async with serve() as at:
+        alice = await at.connect()
+        await alice.ask(Announce(HASH, ALICE))
+        (closing,) = at.service._sockets
+        bob = await at.connect()
+        closing.close()
+        assert isinstance(await bob.ask(Announce(HASH, BOB, offers=OFFERS)), AnnounceReply)
+        assert (await alice.raw.receive(timeout=10)).type is aiohttp.WSMsgType.CLOSE
+        await until(lambda: at.service.counters().sockets == 1)
+        assert isinstance(await bob.ask(Announce(HASH, BOB, offers=OFFERS)), AnnounceReply)
+
+
+async def test_who_does_not_answer_a_goodbye_is_cut_off(serve: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(sockets, "CLOSE_TIMEOUT", 0.0)
+    async with serve() as at:
+        alice = await at.connect()
+        alice.raw._conn.transport.pause_reading()
+        (closing,) = at.service._sockets
+        closing.close()
+        await until(lambda: at.service.counters().sockets == 0)
+
+
+async def test_a_peer_that_makes_room_for_another_keeps_its_socket(serve: Any) -> None:
+    async with serve(limits=Limits(peers_per_swarm=1)) as at:
+        alice, bob = await at.connect(), await at.connect()
+        await alice.ask(Announce(HASH, ALICE))
+        await bob.ask(Announce(HASH, BOB))
+        assert [peer.peer_id for peer in at.service.swarms.members(HASH)] == [BOB]
+        assert await alice.idle()
+        assert at.service.counters().sockets == 2
