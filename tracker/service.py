@@ -155,7 +155,11 @@ def _listing(reader: Reader, desk: Desk, identity: Identity, settings: Settings)
     registry = Registry(trusted=directory.__contains__, operator=identity.key)
     registry.fill(reader.naming(), reader.web_seeded(), reader.torrents())
     admission = Admission(
-        settings.mode, listed=registry.__contains__, members=directory, wall=time.time
+        settings.mode,
+        listed=registry.__contains__,
+        members=directory,
+        tracker=identity.key,
+        wall=time.time,
     )
     clock = asyncio.get_running_loop().time
     return Torrents(

@@ -1,8 +1,9 @@
 """Passes: what an announce URL says of who announces, where only members may.
 
 ``member`` is the key, ``until`` the Unix time at which the pass ends, ``sig`` its signature over
-``until`` in decimal digits. Anything that announces for somebody can carry one, because it is
-only part of an address: no client has to know of it.
+``until`` in decimal digits, a space and the tracker's key: a tracker that saw a pass cannot use it
+at another one. Anything that announces for somebody can carry one, because it is only part of an
+address: no client has to know of it.
 """
 
 import re
@@ -29,20 +30,21 @@ class SignedPass:
     signature: bytes = field(default=b"", repr=False, compare=False)
 
     @staticmethod
-    def query(identity: Identity, until: int) -> str:
-        """The part of a query that is a pass of ``identity``."""
-        signature = identity.sign(Domain.ANNOUNCE, b"%d" % until)
+    def query(identity: Identity, until: int, tracker: PeerKey) -> str:
+        """The part of a query that is a pass of ``identity`` for the tracker with that key."""
+        signature = identity.sign(Domain.ANNOUNCE, _signed(until, tracker))
         return f"member={identity.key.hex()}&until={until}&sig={signature.hex()}"
 
     @classmethod
-    def parse(cls, query: str) -> "SignedPass | None":
-        """The pass in the raw query of an address, or ``None`` if it has none.
+    def parse(cls, query: str, tracker: PeerKey) -> "SignedPass | None":
+        """The pass for ``tracker`` in the raw query of an address, or ``None`` if it has none.
 
-        Raises ``MalformedError`` for half a pass and ``SignatureError`` for a forged one.
+        Raises ``MalformedError`` for half a pass, and ``SignatureError`` for one that is forged or
+        for another tracker.
         """
         signed = cls.read(query)
         if signed is not None:
-            signed.check()
+            signed.check(tracker)
         return signed
 
     @classmethod
@@ -65,9 +67,13 @@ class SignedPass:
         member = PeerKey(parse_hash(found["member"], "member"))
         return cls(member, int(until), _octets(found["sig"]))
 
-    def check(self) -> None:
-        """Raise ``SignatureError`` unless the member signed it."""
-        verify(self.member, Domain.ANNOUNCE, b"%d" % self.until, self.signature)
+    def check(self, tracker: PeerKey) -> None:
+        """Raise ``SignatureError`` unless the member signed it for ``tracker``."""
+        verify(self.member, Domain.ANNOUNCE, _signed(self.until, tracker), self.signature)
+
+
+def _signed(until: int, tracker: PeerKey) -> bytes:
+    return b"%d " % until + tracker
 
 
 def _octets(text: str) -> bytes:

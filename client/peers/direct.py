@@ -20,6 +20,7 @@ from client.peers.reach import MEMBERS, Beacon
 from client.peers.signalling import TARGET_PEERS
 from client.peers.tcp import TcpChannel, TcpListener, connect
 from workunits.errors import MalformedError, SwarmError
+from workunits.ids import PeerKey
 from workunits.wire.signalling import Event
 
 log = logging.getLogger(__name__)
@@ -56,12 +57,12 @@ class Direct:
         beacon: Beacon,
         tracker: str,
         *,
-        sign: Callable[[], str] | None = None,
+        sign: Callable[[PeerKey], str] | None = None,
         local_hosts: Sequence[str] | None = None,
     ) -> None:
-        """``tracker`` is the base URL. ``sign`` makes the query of a pass, for a tracker that is
-        for members. ``local_hosts`` are our addresses for mDNS, by default all in local networks.
-        """
+        """``tracker`` is the base URL. ``sign`` makes the query of a pass for the key of a tracker
+        that is for members. ``local_hosts`` are our addresses for mDNS, by default all in local
+        networks."""
         self._roster = roster
         self._network = network
         self._beacon = beacon
@@ -87,9 +88,10 @@ class Direct:
 
     def signed(self) -> str:
         """The address to announce at; signed where the tracker is for members."""
-        if self._sign is None or self._beacon.reach.mode != MEMBERS:
+        reach = self._beacon.reach
+        if self._sign is None or reach.mode != MEMBERS or reach.key is None:
             return self._tracker
-        return f"{self._tracker}?{self._sign()}"
+        return f"{self._tracker}?{self._sign(reach.key)}"
 
     async def start(self) -> None:
         """Listen, if TCP is used at all. Raises ``UnavailableError`` when the port is taken."""

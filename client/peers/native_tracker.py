@@ -25,7 +25,7 @@ from client.peers.addresses import Reachable
 from client.peers.candidates import welcome
 from client.peers.native_member import NativeMember
 from client.peers.network import Network, TcpPolicy
-from client.peers.reach import Beacon
+from client.peers.reach import MEMBERS, Beacon
 from client.peers.session import OFFERS, Session, ice_of
 from client.peers.signalling import TrackerSocket
 from client.peers.webrtc import check_sdp
@@ -256,9 +256,11 @@ class NativeTracker:
 
     def _url(self) -> str:
         url = f"{self._base}/announce"
-        if self._identity is None or self._beacon.reach.mode != "members":
+        reach = self._beacon.reach
+        if self._identity is None or reach.mode != MEMBERS or reach.key is None:
             return url
-        return f"{url}?{SignedPass.query(self._identity, int(time.time()) + PASS_SECONDS)}"
+        until = int(time.time()) + PASS_SECONDS
+        return f"{url}?{SignedPass.query(self._identity, until, reach.key)}"
 
     def _changed(self) -> None:
         self._session.apply({"webtorrent_stun_server": ice_of(self._beacon.reach)})

@@ -20,6 +20,7 @@ from client.json_fields import JsonFields, decode_object
 from client.peers.addresses import Zone, zone_of
 from client.peers.signalling import Backoff
 from workunits.errors import LimitError, MalformedError, RefusedError, SwarmError
+from workunits.ids import HASH_SIZE, PeerKey
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +63,8 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """What a tracker says. ``announce`` are its announce URLs; empty where it has none."""
+    """What a tracker says. ``http``, ``ws`` and ``udp`` are its announce URLs; empty where it has
+    none. ``key`` is the one that passes for it name; without it there are none."""
 
     stun: tuple[str, ...] = ()
     turn: Turn | None = None
@@ -71,6 +73,7 @@ class Reach:
     ws: str = ""
     udp: str = ""
     mode: str = "open"
+    key: PeerKey | None = None
 
 
 UNKNOWN = Reach()
@@ -91,6 +94,7 @@ def parse_reach(raw: bytes) -> Reach:
         ws=announce.text("ws", limit=MAX_URL, default=""),
         udp=announce.text("udp", limit=MAX_URL, default=""),
         mode=fields.text("mode", limit=20, default="open"),
+        key=PeerKey(fields.octets("key", HASH_SIZE)) if fields.has("key") else None,
     )
 
 
@@ -124,10 +128,10 @@ class Beacon:
         *,
         rng: Random,
         changed: Callable[[], None] = lambda: None,
-        sign: Callable[[], str] | None = None,
+        sign: Callable[[PeerKey], str] | None = None,
     ) -> None:
         """``tracker`` is the base URL; ``changed`` is called after every answer. ``sign`` makes the
-        query of a pass, for a tracker that tells members more than others."""
+        query of a pass for a key, for a tracker that tells members more than others."""
         self._session = session
         self._tracker = tracker
         self._changed = changed
@@ -159,10 +163,10 @@ class Beacon:
 
     async def _ask(self) -> Reach:
         reach = await self._fetch("")
-        if reach.mode != MEMBERS or self._sign is None:
+        if reach.mode != MEMBERS or reach.key is None or self._sign is None:
             return reach
         try:
-            return await self._fetch(f"?{self._sign()}")
+            return await self._fetch(f"?{self._sign(reach.key)}")
         except RefusedError as error:
             log.warning("%s", error)
             return reach

@@ -37,7 +37,7 @@ from client.peers.webrtc import Ice, WebRtcConnector
 from client.peers.webseed import WebSeed, assist
 from client.shelf import BlobShelf
 from workunits.errors import SwarmError, UnavailableError
-from workunits.ids import BlobRef
+from workunits.ids import BlobRef, PeerKey
 from workunits.links import Target
 from workunits.passes import SignedPass
 from workunits.signing import Identity
@@ -439,9 +439,9 @@ class BlobSwarm:
         reach = self._beacon.reach
         return Ice(reach.stun, reach.turn, self._network.relay_only, self._direct.reachable)
 
-    def _pass(self) -> str:
+    def _pass(self, tracker: PeerKey) -> str:
         assert self._identity is not None
-        return SignedPass.query(self._identity, int(self._wall()) + PASS_SECONDS)
+        return SignedPass.query(self._identity, int(self._wall()) + PASS_SECONDS, tracker)
 
     def _connected(self) -> None:
         for member in self._members.values():

@@ -120,7 +120,7 @@ async def test_a_passkey_admits_until_it_is_revoked(tmp_path: Path) -> None:
 async def test_the_operator_admits_members_and_turns_them_out(tmp_path: Path) -> None:
     async with served(tmp_path, settings=Settings(Mode.MEMBERS)) as tracker:
         await tracker.say(tracker.sign(Register(b"h" * 20, b"", 1, "x")))
-        signed = SignedPass.query(SUBMITTER, int(time.time()) + 60)
+        signed = SignedPass.query(SUBMITTER, int(time.time()) + 60, tracker.running.identity.key)
         target = f"/announce?info_hash={'h' * 20}&peer_id={'p' * 20}&port=1&{signed}"
         assert b"is no member" in await tracker.fetch(target)
         said = await asyncio.to_thread(run, "member", KEY, "--data", str(tmp_path))

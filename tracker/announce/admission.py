@@ -97,11 +97,14 @@ class Admission:
         *,
         listed: Callable[[bytes], bool] = everything,
         members: Members | None = None,
+        tracker: PeerKey | None = None,
         wall: Callable[[], float],
     ) -> None:
+        """``tracker`` is the key that passes are for; without one only passkeys let in."""
         self.mode = mode
         self.tracked = everything if mode is Mode.OPEN else listed
         self._members = members or Nobody()
+        self._tracker = tracker
         self._wall = wall
         self._known: dict[str, Pass] = {}
 
@@ -160,7 +163,7 @@ class Admission:
         if known is not None:
             return known
         signed = SignedPass.read(text)
-        if signed is None:
+        if signed is None or self._tracker is None:
             raise _outsider()
         if signed.until > self._wall() + MAX_AHEAD + SKEW:
             raise RefusedError(
@@ -170,7 +173,7 @@ class Admission:
         made = Pass(signed.member, signed.until)
         # A signature takes as long as ten announces: whoever is no member is not worth it.
         self.confirm(made)
-        signed.check()
+        signed.check(self._tracker)
         if len(self._known) >= _REMEMBERED:
             self._known.clear()
         self._known[text] = made

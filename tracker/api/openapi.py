@@ -298,6 +298,7 @@ _SCHEMAS: dict[str, Any] = {
     ),
     "Torrents": _object(torrents=_list(_schema("Torrent"))),
     "Reach": _object(
+        key=_HASH,
         stun=_list(_TEXT),
         turn=_object(urls=_list(_TEXT), username=_TEXT, credential=_TEXT, seconds=_INTEGER)
         | {"type": ["object", "null"]},

@@ -66,7 +66,7 @@ class Torrents:
     async def reachable(self, request: web.Request) -> web.Response:
         """STUN, TURN, announce URLs.
 
-        A tracker for members tells others only that it is one, and where to announce.
+        A tracker for members tells others only that it is one, its key, and where to announce.
         """
         signed = any(name in request.query for name in ("member", "until", "sig"))
         inside = signed or self.admission.mode is not Mode.MEMBERS
@@ -79,6 +79,7 @@ class Torrents:
         if not base:
             raise MalformedError("the request's Host cannot be part of an address")
         body = {
+            "key": self.operator.hex(),
             "stun": list(reach.stun) if inside else [],
             "turn": turn,
             "lan": reach.lan and inside,

@@ -23,6 +23,7 @@ from workunits.passes import SignedPass
 from workunits.signing import Identity
 
 PATIENCE = 60.0
+TRACKER = Identity.from_seed(b"t" * 32).key
 WITHOUT_TCP = Network(tcp=TcpPolicy.NEVER)
 
 
@@ -94,7 +95,7 @@ class Tracker:
     async def _reach(self, request: web.Request) -> web.Response:
         self.reach_requests += 1
         if request.query_string and self.told_members is not None:
-            signed = SignedPass.parse(request.query_string)
+            signed = SignedPass.parse(request.query_string, TRACKER)
             if signed is None or signed.member not in self.members:
                 raise web.HTTPForbidden
             return web.json_response(self.told_members)
@@ -150,6 +151,10 @@ class Peers:
         self._tracker = tracker
         self._make_store = make_store
         self._stack = AsyncExitStack()
+
+    def apart(self) -> "Peers":
+        """Others, that can be ended before these."""
+        return Peers(self._tracker, self._make_store)
 
     async def __aenter__(self) -> "Peers":
         return self

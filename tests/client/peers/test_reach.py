@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from client.peers import reach
 from client.peers.addresses import Zone
 from client.peers.reach import UNKNOWN, Beacon, Reach, Turn, parse_reach
-from tests.client.peers.conftest import Tracker, until
+from tests.client.peers.conftest import TRACKER, Tracker, until
 from workunits.errors import LimitError, RemoteError
+from workunits.ids import PeerKey
 from workunits.passes import SignedPass
 from workunits.signing import Identity
 
@@ -30,6 +31,7 @@ FULL = {
     "lan": True,
     "announce": {"http": "http://t/announce", "ws": "ws://t/announce", "udp": None},
     "mode": "members",
+    "key": TRACKER.hex(),
 }
 PARSED = Reach(
     stun=("stun:stun.example:3478",),
@@ -43,6 +45,7 @@ PARSED = Reach(
     http="http://t/announce",
     ws="ws://t/announce",
     mode="members",
+    key=TRACKER,
 )
 
 
@@ -54,7 +57,7 @@ def test_everything_that_a_tracker_says_is_read() -> None:
     assert parse_reach(encoded()) == PARSED
     assert parse_reach(b"{}") == UNKNOWN
     assert parse_reach(encoded(stun=None, turn=None, lan=None, announce=None)) == Reach(
-        mode="members"
+        mode="members", key=TRACKER
     )
 
 
@@ -86,6 +89,8 @@ def test_servers_that_cannot_be_used_are_left_out() -> None:
         {"lan": 1},
         {"announce": 5},
         {"mode": {}},
+        {"key": "aa"},
+        {"key": 5},
     ],
 )
 def test_what_has_another_shape_is_refused(changes: dict[str, object]) -> None:
@@ -122,9 +127,9 @@ def test_any_json_parses_or_is_the_tracker_s_fault(value: dict[str, object]) -> 
 
 @asynccontextmanager
 async def asking(url: str, identity: Identity | None = None) -> AsyncIterator[Beacon]:
-    def sign() -> str:
+    def sign(tracker: PeerKey) -> str:
         assert identity is not None
-        return SignedPass.query(identity, 10**9)
+        return SignedPass.query(identity, 10**9, tracker)
 
     async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as group:
         beacon = Beacon(session, url, rng=Random(1), sign=sign if identity else None)
@@ -142,13 +147,23 @@ async def test_a_tracker_is_asked_and_located(tracker: Tracker) -> None:
 
 async def test_a_tracker_for_members_tells_them_more(tracker: Tracker) -> None:
     inside, outside = (Identity.from_seed(bytes([at]) * 32) for at in (1, 2))
-    tracker.reach, tracker.told_members = {"mode": "members"}, FULL
+    tracker.reach = {"mode": "members", "key": TRACKER.hex()}
+    tracker.told_members = FULL
     tracker.members.add(inside.key)
     async with asking(tracker.url, inside) as beacon:
         assert beacon.reach == PARSED
     for other in (outside, None):
         async with asking(tracker.url, other) as beacon:
-            assert beacon.reach == Reach(mode="members")
+            assert beacon.reach == Reach(mode="members", key=TRACKER)
+
+
+async def test_without_the_key_of_the_tracker_there_is_no_pass(tracker: Tracker) -> None:
+    member = Identity.from_seed(b"m" * 32)
+    tracker.reach, tracker.told_members = {"mode": "members"}, FULL
+    tracker.members.add(member.key)
+    async with asking(tracker.url, member) as beacon:
+        assert beacon.reach == Reach(mode="members")
+    assert tracker.reach_requests == 1
 
 
 async def test_an_old_tracker_says_nothing(tracker: Tracker) -> None:

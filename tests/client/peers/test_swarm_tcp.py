@@ -16,7 +16,7 @@ from client.peers.network import Network, TcpPolicy
 from client.peers.swarm import BlobSwarm
 from client.peers.throttle import Rates
 from client.peers.transport import Dial, MemoryConnector
-from tests.client.peers.conftest import Peers, Tracker, until
+from tests.client.peers.conftest import TRACKER, Peers, Tracker, until
 from tracker.announce.admission import Admission, Mode, Nobody
 from workunits.errors import UnavailableError
 from workunits.ids import PeerKey
@@ -140,7 +140,7 @@ async def test_mdns_finds_peers_that_the_tracker_does_not_name(
 
 async def test_announces_are_signed_where_only_members_may(peers: Peers, tracker: Tracker) -> None:
     identity = Identity.from_seed(bytes(32))
-    tracker.reach = {"mode": "members"}
+    tracker.reach = {"mode": "members", "key": TRACKER.hex()}
     async with peers:
         seeder, store = await peers.add(network=LAN, connector=NoWebRtc(), identity=identity)
         ref = store.add(DATA)
@@ -149,7 +149,7 @@ async def test_announces_are_signed_where_only_members_may(peers: Peers, tracker
         assert (await leecher.fetch(ref)).read_bytes() == DATA
         await until(lambda: tracker.sockets)
     for query in (*tracker.announced, *tracker.sockets):
-        signed = SignedPass.parse(query)
+        signed = SignedPass.parse(query, TRACKER)
         assert signed is not None and signed.member == identity.key
 
 
@@ -169,8 +169,10 @@ async def test_members_meet_at_a_tracker_that_lets_nobody_else_announce(
 ) -> None:
     identity = Identity.from_seed(bytes(32))
     await tracker.stop()
-    tracker.reach = {"mode": "members"}
-    tracker.admission = Admission(Mode.MEMBERS, members=Club(identity.key), wall=time.time)
+    tracker.reach = {"mode": "members", "key": TRACKER.hex()}
+    tracker.admission = Admission(
+        Mode.MEMBERS, members=Club(identity.key), tracker=TRACKER, wall=time.time
+    )
     await tracker.start()
     memory = MemoryConnector()
     connector = NoWebRtc() if network.dials else memory

@@ -41,7 +41,11 @@ class Gate:
 
     def __post_init__(self) -> None:
         self.rules = Admission(
-            self.mode, listed=LISTED.__eq__, members=self.members, wall=lambda: self.now
+            self.mode,
+            listed=LISTED.__eq__,
+            members=self.members,
+            tracker=OPERATOR.key,
+            wall=lambda: self.now,
         )
 
     def passkey(self, key: PeerKey = OTHER.key) -> str:
@@ -70,7 +74,7 @@ def test_whoever_comes_is_let_in_where_nobody_has_to_be_a_member(mode: Mode) -> 
 
 def test_a_member_comes_with_a_signature_until_its_pass_is_over() -> None:
     gate = Gate()
-    target = f"/announce?info_hash=x&{SignedPass.query(MEMBER, 2000)}&port=1"
+    target = f"/announce?info_hash=x&{SignedPass.query(MEMBER, 2000, OPERATOR.key)}&port=1"
     admitted = gate.rules.admit(target)
     assert admitted == Pass(MEMBER.key, 2000)
     assert gate.rules.admit(target) == admitted
@@ -85,7 +89,7 @@ def test_a_member_comes_with_a_signature_until_its_pass_is_over() -> None:
 
 def test_who_was_turned_out_is_turned_out_of_open_sockets_too() -> None:
     gate = Gate()
-    admitted = gate.rules.admit(f"/announce?{SignedPass.query(MEMBER, 2000)}")
+    admitted = gate.rules.admit(f"/announce?{SignedPass.query(MEMBER, 2000, OPERATOR.key)}")
     gate.members.admit(MEMBER.key, admitted=False)
     with pytest.raises(RefusedError, match="no member") as caught:
         gate.rules.confirm(admitted)
@@ -119,9 +123,9 @@ def test_a_passkey_is_the_last_part_of_any_path(path: str) -> None:
         "",
         "/announce?info_hash=x&passkey=" + "0" * 40,
         "/announce/" + "0" * 40,
-        f"/announce?{SignedPass.query(OTHER, 2000)}",
-        f"/announce?{SignedPass.query(MEMBER, 1000)}",
-        f"/announce?{SignedPass.query(MEMBER, 1000 + MAX_AHEAD + SKEW + 1)}",
+        f"/announce?{SignedPass.query(OTHER, 2000, OPERATOR.key)}",
+        f"/announce?{SignedPass.query(MEMBER, 1000, OPERATOR.key)}",
+        f"/announce?{SignedPass.query(MEMBER, 1000 + MAX_AHEAD + SKEW + 1, OPERATOR.key)}",
     ],
 )
 def test_outsiders_are_refused(target: str) -> None:
@@ -132,17 +136,27 @@ def test_outsiders_are_refused(target: str) -> None:
 
 def test_a_pass_of_another_or_for_another_time_is_forged() -> None:
     rules = Gate().rules
-    signed = SignedPass.query(MEMBER, 2000)
+    signed = SignedPass.query(MEMBER, 2000, OPERATOR.key)
     with pytest.raises(SignatureError):
         rules.admit("/announce?" + signed.replace("until=2000", "until=2001"))
     with pytest.raises(SignatureError):
         rules.admit("/announce?" + signed.replace(MEMBER.key.hex(), OPERATOR.key.hex()))
 
 
+def test_a_pass_for_one_tracker_is_no_pass_for_another() -> None:
+    gate = Gate()
+    with pytest.raises(SignatureError):
+        gate.rules.admit("/announce?" + SignedPass.query(MEMBER, 2000, OTHER.key))
+    keyless = Admission(Mode.MEMBERS, members=gate.members, wall=lambda: gate.now)
+    with pytest.raises(RefusedError, match="members only"):
+        keyless.admit("/announce?" + SignedPass.query(MEMBER, 2000, OPERATOR.key))
+    assert keyless.admit(f"/announce/{gate.passkey()}").member == OTHER.key
+
+
 def test_the_signature_of_who_is_no_member_is_not_even_looked_at(monkeypatch: Any) -> None:
-    monkeypatch.setattr(SignedPass, "check", lambda _: pytest.fail("it was"))
+    monkeypatch.setattr(SignedPass, "check", lambda *_: pytest.fail("it was"))
     with pytest.raises(RefusedError, match="no member"):
-        Gate().rules.admit(f"/announce?{SignedPass.query(OTHER, 2000)}")
+        Gate().rules.admit(f"/announce?{SignedPass.query(OTHER, 2000, OPERATOR.key)}")
 
 
 def test_an_endless_address_is_refused() -> None:
@@ -168,5 +182,5 @@ def test_signatures_are_remembered_up_to_a_bound(monkeypatch: Any) -> None:
     monkeypatch.setattr("tracker.announce.admission._REMEMBERED", 3)
     rules = Gate().rules
     for until in range(2000, 2010):
-        rules.admit("/announce?" + SignedPass.query(MEMBER, until))
+        rules.admit("/announce?" + SignedPass.query(MEMBER, until, OPERATOR.key))
     assert len(rules._known) <= 3

@@ -155,10 +155,12 @@ def test_errors_are_told_only_to_who_has_a_connection_id() -> None:
 
 
 def test_members_show_their_pass_in_the_url_data() -> None:
-    member = Identity.from_seed(b"m" * 32)
-    tracker = Tracker(Admission(Mode.MEMBERS, members=Club(), wall=lambda: 1000.0))
+    member, operator = (Identity.from_seed(seed * 32) for seed in (b"m", b"o"))
+    tracker = Tracker(
+        Admission(Mode.MEMBERS, members=Club(), tracker=operator.key, wall=lambda: 1000.0)
+    )
     assert b"members only" in tracker.announce()
-    url = "/announce?" + SignedPass.query(member, 2000)
+    url = "/announce?" + SignedPass.query(member, 2000, operator.key)
     raw = request(tracker.connect()) + option(url[:255].encode()) + option(url[255:].encode())
     reply = tracker.udp.answer(raw, HERE)
     assert reply is not None and counts(reply)[:2] == (1, 0)

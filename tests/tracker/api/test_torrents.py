@@ -14,6 +14,7 @@ from tracker.announce.admission import Mode, passkey_of
 from tracker.members import passkey_secret
 from tracker.reach import Reach
 from tracker.settings import NO_UDP, Settings
+from workunits.ids import PeerKey
 from workunits.passes import SignedPass
 from workunits.statements import Admit, Passkey, Register, Unregister
 from workunits.wire.signalling import Announce
@@ -80,11 +81,14 @@ async def test_only_members_announce_where_only_members_may(tmp_path: Path) -> N
         assert (await tracker.say(tracker.sign(private, SUBMITTER)))["result"]["warning"] == ""
         assert b"members only" in await announced(tracker, TORRENT.v1)
         until = int(time.time()) + 60
-        mine = SignedPass.query(SUBMITTER, until)
+        operator = tracker.running.identity.key
+        mine = SignedPass.query(SUBMITTER, until, operator)
         assert b"5:peers" in await announced(tracker, TORRENT.v1, f"&{mine}")
-        other = SignedPass.query(identity("other"), until)
+        other = SignedPass.query(identity("other"), until, operator)
         assert b"no member" in await announced(tracker, TORRENT.v1, f"&{other}")
-        over = SignedPass.query(SUBMITTER, int(time.time()) - 1)
+        elsewhere = SignedPass.query(SUBMITTER, until, identity("other").key)
+        assert b"signature" in await announced(tracker, TORRENT.v1, f"&{elsewhere}")
+        over = SignedPass.query(SUBMITTER, int(time.time()) - 1, operator)
         assert b"is over" in await announced(tracker, TORRENT.v1, f"&{over}")
         path = f"/api/v1/torrents?account={SUBMITTER.key.hex()}"
         await tracker.ask(path, status=403)
@@ -104,6 +108,7 @@ async def test_a_tracker_tells_peers_how_to_reach_each_other(tmp_path: Path) -> 
         reach = await tracker.ask("/api/v1/reach")
         host = tracker.url.removeprefix("http://")
         assert reach["stun"] == ["stun:s:1"]
+        assert reach["key"] == tracker.running.identity.key.hex()
         assert (reach["lan"], reach["mode"]) == (True, "listed")
         assert reach["announce"]["http"] == f"http://{host}/announce"
         assert reach["announce"]["ws"] == f"ws://{host}/announce"
@@ -129,11 +134,13 @@ async def test_outsiders_learn_only_that_a_tracker_is_for_members(tmp_path: Path
         assert (reach["stun"], reach["turn"], reach["lan"]) == ([], None, False)
         assert reach["mode"] == "members"
         until = int(time.time()) + 60
-        operator = SignedPass.query(tracker.running.identity, until)
+        key = PeerKey(bytes.fromhex(reach["key"]))
+        assert key == tracker.running.identity.key
+        operator = SignedPass.query(tracker.running.identity, until, key)
         inside = await tracker.ask(f"/api/v1/reach?{operator}")
         assert inside["stun"] == ["stun:s:1"]
         assert inside["turn"]["urls"] == ["turn:t:1"]
-        stranger = SignedPass.query(SUBMITTER, until)
+        stranger = SignedPass.query(SUBMITTER, until, key)
         await tracker.ask(f"/api/v1/reach?{stranger}", status=403)
 
 
