@@ -32,9 +32,6 @@ BEAT_EVERY = 1.0
 PRUNE_EVERY = 1.0
 MAX_SOCKETS = 20_000
 MAX_NETWORK_SOCKETS = 1_000
-"""WebSockets that one network (see ``networks``) may have open; local ones have no such limit."""
-
-MAX_NETWORK_SOCKETS = 1_000
 _PATHS = ("/announce", "/announce/{passkey}")
 
 
@@ -119,7 +116,6 @@ class AnnounceService:
         self.tally = Counters()
         self._relay: Relay[Socket] = Relay(self.swarms)
         self._sockets: set[Socket] = set()
-        self._by_network: dict[int, int] = {}
         self._by_network: Counter[int] = Counter()
         self._beats: dict[Beating, float] = {}
         self._empty = asyncio.Event()
@@ -205,9 +201,6 @@ class AnnounceService:
         if len(self._sockets) >= MAX_SOCKETS:
             raise LimitError("too many WebSockets", hint="try again later")
         network = network_of(http.pack_address(source, 0))
-        open_there = self._by_network.get(network, 0)
-        if open_there >= MAX_NETWORK_SOCKETS and not is_local(network):
-            raise LimitError("too many WebSockets of your network", hint="close some of them")
         if self._by_network[network] >= MAX_NETWORK_SOCKETS and not is_local(network):
             raise LimitError("too many WebSockets of your network", hint="close some of them")
         socket = Socket(self, network, admitted, lost=lost)
