@@ -210,6 +210,8 @@ def parse_torrent_info(
 
     Raises ``MalformedError`` or ``LimitError``.
     """
+    if len(raw) <= MAX_INFO:  # reading what nobody asked for could take much time and memory
+        _check_hashes(raw, v1, v2)
     fields = decode(raw, limit=MAX_INFO, what=_WHAT, depth=MAX_NESTING)
     if not isinstance(fields, dict):
         raise _wrong("is not a dictionary")
@@ -257,9 +259,15 @@ def parse_torrent_info(
         single=single,
         private=fields.get(b"private") == 1,
     )
-    if (v1 is not None and v1 != info.v1) or (v2 is not None and v2 != info.v2):
-        raise _wrong("is not the one with the wanted info-hash")
+    if (v1 is not None and not has_v1) or (v2 is not None and not has_v2):
+        raise _wrong("lacks the half that has the wanted info-hash")
     return info
+
+
+def _check_hashes(raw: bytes, v1: bytes | None, v2: bytes | None) -> None:
+    other = v1 is not None and sha1(raw, usedforsecurity=False).digest() != v1
+    if other or (v2 is not None and sha256(raw).digest() != v2):
+        raise _wrong("is not the one with the wanted info-hash")
 
 
 def check_component(raw: Value | None, what: str = "a path component") -> str:

@@ -390,3 +390,9 @@ def test_any_value_in_any_field_raises_nothing_but_our_errors(
     except SwarmError:
         return
     assert sum(span.size for span in info.spans(0, info.length)) == info.length
+
+
+def test_what_has_another_hash_is_not_even_read() -> None:
+    for wanted in ({"v1": bytes(20)}, {"v2": bytes(32)}):
+        with pytest.raises(MalformedError, match="wanted info-hash"):
+            parse_torrent_info(b"no bencode", **wanted)
