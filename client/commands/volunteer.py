@@ -72,7 +72,12 @@ class Offer:
 )
 @option("--cpus", type=click.IntRange(1, 4096), help="Units at a time, a CPU each.  [default: all]")
 @option("--memory", type=Size(), help="Memory for all units.  [default: half of the machine's]")
-@option("--disk", type=Size(), default="10GiB", help="Disk for blobs, kept and served, and shared images.")
+@option(
+    "--disk",
+    type=Size(),
+    default="10GiB",
+    help="Disk for blobs that are kept and served, and images.",
+)
 @option("--validate", is_flag=True, help="Recompute what others computed, to check it.")
 @option("--install", is_flag=True, help="As root on Debian: install a Docker engine if need be.")
 @option(
