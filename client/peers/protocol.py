@@ -5,10 +5,11 @@ stream may be cut anywhere. Whatever a peer sends is bounded: one message by its
 messages by an allowance that refills with time. An error raised here ends the connection.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from struct import Struct
 
 from client.peers import extensions
+from client.peers.early import Early
 from client.peers.events import (
     AllowedFast,
     Cancelled,
@@ -47,8 +48,8 @@ ALLOWANCE = 4096
 REFILL = 512.0
 """Small messages that a peer may send: at once, and per second after that."""
 
-MAX_EARLY = 50_000
-"""Messages that are kept until the metainfo is known."""
+MAX_HAVES = 1000
+"""Pieces that are told one by one; that many at once are no flood."""
 
 FIELD_COST = 1 / 32
 """What each byte of a bitfield, eight pieces, costs of that allowance."""
@@ -75,7 +76,6 @@ _SIZES = {
     HASH_REQUEST: 48,
     HASH_REJECT: 48,
 }
-_EARLY = frozenset({CHOKE, UNCHOKE, HAVE, BITFIELD, HAVE_ALL, ALLOWED_FAST})
 _LENGTH = Struct(">I")
 _SPAN = Struct(">III")
 _PLACE = Struct(">II")
@@ -132,7 +132,7 @@ class PeerWire:
         self._buffer = bytearray()
         self._allowance = float(ALLOWANCE)
         self._last = now
-        self._early: list[tuple[int, bytes]] = []
+        self._early = Early()
         self.fast = False
         self.ready = False
 
@@ -189,12 +189,8 @@ class PeerWire:
             return []
         self._layout = layout
         self._extensions.learn(metadata_size)
-        early, self._early = self._early, []
-        events: list[Event] = []
-        for kind, body in early:
-            self._check_size(kind, len(body))
-            self._understand(kind, body, events)
-        return events
+        early, self._early = self._early, Early()
+        return list(early.events(layout.count))
 
     def receive(self, data: bytes, now: float) -> list[Event]:
         """Take bytes from the peer at time ``now`` (seconds).
@@ -308,12 +304,22 @@ class PeerWire:
         elif kind == REQUEST:
             events.append(Requested(Block(*_SPAN.unpack(body))))  # we have nothing: for a refusal
         elif self._layout is None:
-            if len(self._early) >= MAX_EARLY:
-                raise LimitError("the peer says too much before the metainfo is known")
-            if kind in _EARLY:
-                self._early.append((kind, body))
+            self._remember(kind, body)
         else:
             self._understand(kind, body, events)
+
+    def _remember(self, kind: int, body: bytes) -> None:
+        """Take a message that is about pieces before it is known which there are."""
+        if kind in (CHOKE, UNCHOKE):
+            self._early.choke(kind == CHOKE)
+        elif kind == HAVE:
+            self._early.has(_LENGTH.unpack(body)[0])
+        elif kind == ALLOWED_FAST:
+            self._early.allow(_LENGTH.unpack(body)[0])
+        elif kind == HAVE_ALL:
+            self._early.has_all()
+        elif kind == BITFIELD:
+            self._early.bitfield(body)
 
     def _understand(self, kind: int, body: bytes, events: list[Event]) -> None:
         """Take a message that is about pieces."""
@@ -374,6 +380,13 @@ def have(piece: int) -> bytes:
     return message(HAVE, _LENGTH.pack(piece))
 
 
+def gained(pieces: Collection[int], count: int) -> bytes:
+    """Say that we have got ``pieces`` out of ``count``: one by one, or many in a bitfield."""
+    if len(pieces) > MAX_HAVES:
+        return message(BITFIELD, bitfield_of(pieces, count))
+    return b"".join(map(have, pieces))
+
+
 def request(block: Block) -> bytes:
     """Ask for ``block``."""
     return message(REQUEST, _SPAN.pack(*block))
@@ -389,7 +402,7 @@ def serve(block: Block, data: bytes) -> bytes:
     return _BLOCK_HEAD.pack(9 + len(data), PIECE, block.piece, block.begin) + data
 
 
-def bitfield_of(pieces: set[int], count: int) -> bytes:
+def bitfield_of(pieces: Iterable[int], count: int) -> bytes:
     """The bitfield of ``pieces`` out of ``count`` (BEP 3)."""
     field = bytearray(-(-count // 8))
     for piece in pieces:

@@ -377,7 +377,7 @@ def test_what_a_peer_says_before_the_metainfo_is_known_is_understood_after_it() 
         Introduced(SIZE, protocol.QUEUE_LIMIT, ours=True),
         Interested(on=True),
     ]
-    assert reader.learn(LAYOUT, SIZE) == [Has((1, 3)), Has((2,)), Choking(on=False)]
+    assert reader.learn(LAYOUT, SIZE) == [Has((1, 2, 3)), Choking(on=False)]
     assert reader.learn(LAYOUT, SIZE) == []
     assert reader.receive(have(0), 0.0) == [Has((0,))]
 
@@ -405,14 +405,28 @@ def test_a_request_before_the_metainfo_is_known_can_be_refused() -> None:
     assert reader.reject(BLOCK)
 
 
-def test_too_much_before_the_metainfo_is_known_ends_the_connection() -> None:
+def test_what_is_said_before_the_metainfo_is_known_adds_up() -> None:
     reader = PeerWire((SWARM, None), OURS, None, None, 0.0)
-    reader.receive(GREETING, 0.0)
-    now = 0.0
-    with pytest.raises(LimitError, match="before the metainfo"):
-        for _ in range(protocol.MAX_EARLY // 1000 + 1):
-            now += 10.0
-            reader.receive(have(1) * 1000, now)
+    early = bitfield_of({1, 9}, LAYOUT.count)
+    said = have(0) * 1000 + message(protocol.BITFIELD, early) + have(LAYOUT.count - 1)
+    chokes = message(protocol.UNCHOKE) + message(protocol.CHOKE) + message(protocol.UNCHOKE)
+    allowed = message(protocol.ALLOWED_FAST, pack(">I", 3))
+    assert len(reader.receive(GREETING + said + chokes + allowed, 0.0)) == 1
+    has, *rest = reader.learn(LAYOUT, SIZE)
+    assert has == Has((0, 1, 9, LAYOUT.count - 1))
+    assert rest == [AllowedFast(3), Choking(on=False)]
+    with pytest.raises(MalformedError, match="no torrent has"):
+        PeerWire((SWARM, None), OURS, None, None, 0.0).receive(GREETING + have(2**31), 0.0)
+
+
+@given(st.sets(st.integers(0, LAYOUT.count - 1)), st.sets(st.integers(0, LAYOUT.count - 1)))
+def test_early_bitfields_and_pieces_say_the_same(one: set[int], two: set[int]) -> None:
+    reader = PeerWire((SWARM, None), OURS, None, None, 0.0)
+    field = message(protocol.BITFIELD, bitfield_of(two, LAYOUT.count))
+    reader.receive(GREETING + b"".join(map(have, one)) + field, 0.0)
+    said = reader.learn(LAYOUT, SIZE)
+    pieces = tuple(sorted(one | two))
+    assert said == ([HasAll()] if len(pieces) == LAYOUT.count else [Has(pieces)] if pieces else [])
 
 
 def test_a_swarm_has_a_name_in_each_version() -> None:
