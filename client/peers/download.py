@@ -21,6 +21,13 @@ from workunits.torrents import TorrentInfo
 METADATA_TIMEOUT = 10.0
 """Seconds that a peer has for the next part of the info dictionary."""
 
+METADATA_START, METADATA_PART = 20.0, 0.1
+"""Seconds that a peer has for all of it while others have it too: to begin with, and for each part.
+Else one that sends a part now and then could keep everybody waiting."""
+
+METADATA_DEPTH = 64
+"""Parts that are asked for at once."""
+
 Parse = Callable[[bytes], TorrentInfo]
 """Checks an info dictionary; raises ``SwarmError`` when it is not the one that is wanted."""
 
@@ -133,6 +140,8 @@ class Download:
         self._parts: dict[int, bytes] = {}
         self._source: Peer | None = None
         self._deadline = 0.0
+        self._limit = 0.0
+        self._next = 0
         self._sources: dict[Peer, int] = {}  # peers with the info dictionary, and its size
         self._interest: dict[Peer, bool] = {}
         self._windows: dict[Peer, int | None] = {}
@@ -240,7 +249,8 @@ class Download:
             for peer in self._hashers:  # those that speak no extension protocol
                 commands += self._layers.join(peer, now)
             commands += self._layers.tick(now)
-        late = self._source is not None and now > self._deadline
+        slow = now > self._limit and len(self._sources) > 1
+        late = self._source is not None and (now > self._deadline or slow)
         idle = self._source is None and self.info is None
         if late or idle:
             commands += self._next_source(now)
@@ -320,8 +330,10 @@ class Download:
             return [Unwanted(peer)]
         self._parts[part] = data
         self._deadline = now + METADATA_TIMEOUT
-        if len(self._parts) < _parts_of(self._sources[peer]):
-            return []
+        count = _parts_of(self._sources[peer])
+        if len(self._parts) < count:
+            part, self._next = self._next, min(count, self._next + 1)
+            return [AskMetadata(peer, part)] if part < count else []
         try:
             info = self._parse(b"".join(self._parts[key] for key in sorted(self._parts)))
         except SwarmError as error:
@@ -338,7 +350,9 @@ class Download:
             return []
         self._deadline = now + METADATA_TIMEOUT
         count = _parts_of(self._sources[self._source])
-        return [AskMetadata(self._source, part) for part in range(count)]
+        self._limit = now + METADATA_START + count * METADATA_PART
+        self._next = min(count, METADATA_DEPTH)
+        return [AskMetadata(self._source, part) for part in range(self._next)]
 
     def _interests(self, peer: Peer) -> list[Command]:
         if self._picker is None:

@@ -1,10 +1,11 @@
 """One download's decisions: where the info dictionary comes from, and what follows from it."""
 
+from dataclasses import replace
 from hashlib import sha256
 from random import Random
 
 from client.peers import download, events, extensions
-from client.peers.download import METADATA_TIMEOUT, Download
+from client.peers.download import METADATA_DEPTH, METADATA_TIMEOUT, Download
 from client.peers.extensions import METADATA_BLOCK
 from client.peers.layout import BLOCK_SIZE, Block
 from workunits.metainfo import Hasher, Metainfo
@@ -90,6 +91,29 @@ def test_a_peer_that_takes_too_long_refuses_or_leaves_is_passed_over() -> None:
             commands = at.leave("slow", 1.0)
         assert commands[0] == download.AskMetadata("good", 0)
         assert handle(at, "good", extensions.MetadataReceived(0, PARTS[0])) == []
+
+
+def test_a_peer_that_sends_a_part_now_and_then_is_passed_over_if_there_is_another() -> None:
+    for others in ((), ("good",)):
+        at = started("drips", *others)
+        for peer in ("drips", *others):
+            handle(at, peer, replace(INTRODUCED, metadata=512 * METADATA_BLOCK))
+        now, turned = 0.0, False
+        for part in range(100):
+            now += METADATA_TIMEOUT - 1
+            if turned := download.AskMetadata("good", 0) in at.tick(now):
+                break
+            handle(at, "drips", extensions.MetadataReceived(part, b"x"), now)
+        assert turned == bool(others)
+
+
+def test_a_long_info_dictionary_is_asked_for_bit_by_bit() -> None:
+    at = started("a")
+    asks = handle(at, "a", replace(INTRODUCED, metadata=100 * METADATA_BLOCK))
+    assert len(asks) == METADATA_DEPTH
+    for part in range(99):
+        asks += handle(at, "a", extensions.MetadataReceived(part, b"x"))
+    assert asks == [download.AskMetadata("a", part) for part in range(100)]
 
 
 def test_parts_from_somebody_who_was_not_asked_count_against_it() -> None:
