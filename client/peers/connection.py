@@ -1,6 +1,7 @@
 """One peer of one torrent: its wire, what is known of it, and the bytes in both directions."""
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -25,6 +26,9 @@ class Connection:
     """Whatever the peer is known by before it speaks: what is banned when it lies."""
 
     heard: float
+    useful: float
+    """When content last came from it, or went to it from a seed; at first, when it came."""
+
     address: Address | None = None
     """Where it can be dialled over TCP; port 0 until it says where it listens."""
 
@@ -33,6 +37,12 @@ class Connection:
     every: bool = False
     interested: bool = False
     spoke: float = 0.0
+    told: float = float("-inf")
+    """When it last told of other peers."""
+
+    parts: deque[int] = field(default_factory=deque)
+    """Parts of the info dictionary that it asked for and was not sent."""
+
     outbox: list[bytes] = field(default_factory=list)
     waiting: int = 0
     wake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -64,6 +74,9 @@ class Owner(Protocol):
 
     def expel(self, connection: Connection, reason: str) -> None:
         """The peer broke the protocol: end the connection, and have no other to it."""
+
+    def next_part(self, connection: Connection) -> bytes | None:
+        """The message with the next part of the info dictionary that the peer asked for."""
 
     def next_block(self, connection: Connection) -> bytes | None:
         """The message with the next block that the peer asked for."""
@@ -108,6 +121,10 @@ async def _write(connection: Connection, owner: Owner, clock: Callable[[], float
             if connection.outbox:
                 connection.spoke = clock()
                 await channel.send(connection.take())
+                continue
+            part = owner.next_part(connection)
+            if part is not None:
+                await channel.send(part)
                 continue
             block = owner.next_block(connection)
             if block is None:

@@ -144,7 +144,7 @@ class Roster:
             member.links.discard(link)
         if not member.torrent.seeding:
             member.schedule.lost(self.clock())
-        return link.key in member.torrent.banned
+        return link.key in member.torrent.company.banned
 
 
 def _connections(member: Member) -> int:

@@ -86,7 +86,7 @@ class Rendezvous:
         remote, torrent = offer.peer_id, member.torrent
         unwanted = (
             remote == self._roster.peer_id
-            or remote in torrent.banned
+            or remote in torrent.company.banned
             or remote in member.answering
             or member.met(remote)
             or torrent.connections(remote, RECENT) > 0
@@ -116,7 +116,7 @@ class Rendezvous:
             remote = answer.peer_id
             taken = remote in member.answering or torrent.connections(remote, RECENT)
             # Both offered at once: the offer of the smaller id wins, and both sides know it.
-            if remote in torrent.banned or (taken and remote < self._roster.peer_id):
+            if remote in torrent.company.banned or (taken and remote < self._roster.peer_id):
                 return
             if any(link.direct and link.name == remote for link in member.links):
                 return

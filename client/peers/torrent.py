@@ -11,11 +11,14 @@ from random import Random
 
 from client.peers import download, events, extensions, protocol
 from client.peers.checking import block_digests, check
+from client.peers.company import SILENCE_TIMEOUT, Company
 from client.peers.connection import Connection, run, spelled
 from client.peers.download import Download
 from client.peers.exchange import Exchange
-from client.peers.extensions import Address, Gossip
+from client.peers.extensions import METADATA_BLOCK, Address, Gossip
 from client.peers.layout import Block, Layout
+from client.peers.lending import Lending
+from client.peers.picker import Picker
 from client.peers.protocol import PeerWire
 from client.peers.stats import Traffic
 from client.peers.storage import Shelf, Storage, begin
@@ -25,14 +28,15 @@ from client.peers.upload import Turn, Upload
 from workunits.errors import LimitError, MalformedError, SwarmError, UnavailableError
 from workunits.ids import BlobRef
 from workunits.links import Target
-from workunits.torrents import TorrentInfo, parse_torrent_info
+from workunits.torrents import MAX_INFO, TorrentInfo, parse_torrent_info
 
 log = logging.getLogger(__name__)
 
-HANDSHAKE_TIMEOUT = 20.0
-KEEPALIVE = 90.0
-SILENCE_TIMEOUT = 240.0
-"""Seconds: for the handshake, between our keepalives, and without a byte from a peer."""
+TOLD_PAUSE = 20.0
+"""Seconds from one message about other peers that is read to the next (BEP 11: a minute)."""
+
+MAX_PARTS = MAX_INFO // METADATA_BLOCK
+"""Parts of the info dictionary that a peer may have asked for and not been sent."""
 
 Clock = Callable[[], float]
 Acquaint = Callable[[bytes, tuple[Address, ...]], None]
@@ -64,7 +68,6 @@ class Torrent:
         self.target = target
         self.ref = ref
         self.traffic = Traffic()
-        self.banned: set[bytes] = set()
         self.failure: SwarmError | None = None
         self._known = asyncio.Event()
         self.complete = asyncio.Event()
@@ -78,10 +81,9 @@ class Torrent:
         self._acquaint = acquaint
         self._exchange = Exchange()
         self._upload = Upload(seeding=shelf.complete)
-        self._peers: dict[Connection, None] = {}
+        self.company = Company(clock)
         self._storage: Storage | None = None
-        self._distrusted: set[Hashable] = set()
-        self._lent: dict[Hashable, None] = {}
+        self.lending = Lending(lambda: self._picker, self._supplied, clock)
         self._info: TorrentInfo | None = None
         self._layout: Layout | None = None
         self._download: Download | None = None
@@ -112,7 +114,7 @@ class Torrent:
     @property
     def peers(self) -> int:
         """Open connections."""
-        return len(self._peers)
+        return len(self.company)
 
     @property
     def length(self) -> int | None:
@@ -124,15 +126,13 @@ class Torrent:
         """Bytes that are verified; the last piece counts like the others until all are there."""
         if self._layout is None:
             return 0
-        picker = self._download.picker if self._download is not None else None
-        missing = picker.missing if picker is not None else 0
+        missing = self._picker.missing if self._picker is not None else 0
         verified = (self._layout.count - missing) * self._layout.piece_length
         return min(self._layout.length, verified)
 
     def connections(self, remote: bytes, within: float = SILENCE_TIMEOUT) -> int:
         """Connections to the peer of this tracker id that sent something in ``within`` seconds."""
-        since = self._clock() - within
-        return sum(c.remote == remote and c.heard >= since for c in self._peers)
+        return self.company.heard(remote, within)
 
     # -- connections ------------------------------------------------------------------------
 
@@ -147,17 +147,23 @@ class Torrent:
         names = (self.target.v1, self.target.v2)
         size = len(self._info.raw) if self._info is not None else None
         wire = PeerWire(names, self._peer_id, self._layout, size, now, port=self._port)
-        connection = Connection(channel, wire, remote, heard=now, address=address)
-        self._peers[connection] = None
+        connection = Connection(channel, wire, remote, heard=now, useful=now, address=address)
+        self.company.add(connection)
         try:
             await run(connection, self, self._clock)
         except* (SwarmError, OSError) as errors:
             for error in errors.exceptions:
                 log.debug("peer of %s: %s", self.target, error)
         finally:
-            self._peers.pop(connection, None)
+            self.company.remove(connection)
             self._gone(connection)
             await channel.close()
+
+    def next_part(self, connection: Connection) -> bytes | None:
+        """See ``connection.Owner``."""
+        raw = self._info.raw if self._info is not None else None
+        parts = connection.parts
+        return connection.wire.give_metadata(parts.popleft(), raw) if parts else None
 
     def next_block(self, connection: Connection) -> bytes | None:
         """See ``connection.Owner``."""
@@ -167,7 +173,10 @@ class Torrent:
     def served(self, connection: Connection, size: int) -> None:
         """See ``connection.Owner``."""
         self.traffic.sent += size
-        self._upload.took(connection, size, self._clock())
+        now = self._clock()
+        self._upload.took(connection, size, now)
+        if self.seeding:
+            connection.useful = now
 
     def handle(self, connection: Connection, event: events.Event, now: float) -> None:
         """See ``connection.Owner``."""
@@ -188,16 +197,22 @@ class Torrent:
                 if self._upload.cancel(connection, block):
                     connection.send(wire.reject(block))
             case events.HashesRequested(request):
-                hashes = self._trees.answer(request) if self._trees is not None else b""
+                hashes = b""
+                if self._trees is not None:
+                    wire.charge(self._trees.cost(request))
+                    hashes = self._trees.answer(request)
                 connection.send(protocol.give_hashes(request, hashes))
             case extensions.MetadataRequested(part):
-                raw = self._info.raw if self._info is not None else None
-                connection.send(wire.give_metadata(part, raw))
+                # Later, as it can be read: all parts together are more than may wait.
+                if len(connection.parts) < MAX_PARTS:
+                    connection.parts.append(part)
+                    connection.wake.set()
             case extensions.CheckpointTold(signed):
                 if self._gossip is not None:
                     self._gossip.hear(signed)
             case extensions.PeersTold(added, _):
-                if self._acquaint is not None:
+                if self._acquaint is not None and now - connection.told >= TOLD_PAUSE:
+                    connection.told = now
                     self._acquaint(connection.remote, added)
             case _:
                 self._hear(connection, event, now)
@@ -231,7 +246,7 @@ class Torrent:
             self._download.join(connection, now, window=window, hashes=shaken.hashes)
             if self._layout is not None:
                 count = self._layout.count
-                gained = {piece for piece in range(count) if self._has(piece)}
+                gained = [piece for piece in range(count) if self._has(piece)]
                 have = protocol.bitfield_of(gained, count) if gained else None
         self._upload.join(connection, now)
         connection.send(wire.possess(have, every=self.seeding))
@@ -282,12 +297,11 @@ class Torrent:
         self._storage, self._layout = storage, Layout.of_torrent(info)
         self.progressed = now
         commands = self._download.begun(storage.verified, now)
-        for source in self._lent:
-            self._endow(source)
-        for connection in list(self._peers):  # also those whose handshake is still to come
+        self.lending.begun()
+        have = protocol.gained(storage.verified, self._layout.count)
+        for connection in self.company:  # also those whose handshake is still to come
             if connection.joined:
-                for piece in storage.verified:
-                    connection.send(protocol.have(piece))
+                connection.send(have)
             try:
                 said = connection.wire.learn(self._layout, len(info.raw))
             except (MalformedError, LimitError) as error:
@@ -317,6 +331,7 @@ class Torrent:
                 self._storage.write(self._layout.offset_of(block), data)
                 self.progressed = now
                 if isinstance(peer, Connection):
+                    peer.useful = now
                     self.traffic.peers += len(data)
                     self._upload.gave(peer, len(data), now)
                 else:
@@ -327,7 +342,7 @@ class Torrent:
                 self._info = info
                 self._known.set()
             case download.Gained(piece):
-                for peer in self._joined():
+                for peer in self.company.joined:
                     peer.send(protocol.have(piece))
             case download.Finished():
                 self.complete.set()
@@ -338,8 +353,8 @@ class Torrent:
     def _tell(self, command: download.Ordinary) -> None:
         peer = command.peer
         if not isinstance(peer, Connection):
-            if isinstance(command, download.Drop):
-                self._distrusted.add(peer)
+            if isinstance(command, download.Drop) and command.ban:
+                self.lending.distrust(peer)
             return
         match command:
             case download.Unwanted():
@@ -357,7 +372,7 @@ class Torrent:
         """See ``connection.Owner``."""
         log.info("closing a peer of %s: %s", self.target, reason)
         if ban:
-            self.banned.add(connection.remote)
+            self.company.ban(connection.remote)
         connection.ended.set()
 
     def _check(self, piece: int, root: bytes, now: float) -> list[download.Command]:
@@ -379,38 +394,10 @@ class Torrent:
         if self._download is not None:
             self._run(self._download.know(info), self._clock())
 
-    def lend(self, source: Hashable) -> None:
-        """Let a source take part that has everything."""
-        self._lent[source] = None
-        self._endow(source)
-
-    def _endow(self, source: Hashable) -> None:
-        picker = self._download.picker if self._download is not None else None
-        if picker is not None:
-            picker.join(source, self._clock())
-            picker.has_all(source)
-            picker.choke(source, on=False)
-
-    def borrow(self, source: Hashable) -> list[Block]:
-        """The next blocks for such a source to fetch."""
-        picker = self._download.picker if self._download is not None else None
-        return picker.pick(source, self._clock()) if picker is not None else []
-
-    def supply(self, source: Hashable, block: Block, data: bytes) -> bool:
-        """A block from such a source; False once it has sent wrong bytes."""
-        if self._download is None:
-            return True
-        now = self._clock()
-        event = events.Received(block, data)
-        self._run(self._download.handle(source, event, now, fast=True), now)
-        return source not in self._distrusted
-
-    def unlend(self, source: Hashable) -> None:
-        """Such a source takes no more part."""
-        self._lent.pop(source, None)
-        picker = self._download.picker if self._download is not None else None
-        if picker is not None:
-            picker.leave(source)
+    def _supplied(self, source: Hashable, event: events.Received) -> None:
+        if self._download is not None:
+            now = self._clock()
+            self._run(self._download.handle(source, event, now, fast=True), now)
 
     # -- the end of the download ------------------------------------------------------------
 
@@ -434,7 +421,7 @@ class Torrent:
             raise
         self._download = None
         self._upload.seeding = True
-        for connection in self._joined():
+        for connection in self.company.joined:
             if connection.every:
                 connection.ended.set()
             elif connection.extended:
@@ -447,18 +434,12 @@ class Torrent:
             self.failure = error
         self._known.set()
         self.complete.set()
-        for connection in self._peers:
-            connection.ended.set()
+        self.company.end()
 
     def tick(self) -> None:
         """Give up on what takes too long. Call about once a second."""
         now = self._clock()
-        for connection in self._peers:
-            limit = SILENCE_TIMEOUT if connection.joined else HANDSHAKE_TIMEOUT
-            if now - connection.heard > limit:
-                connection.ended.set()
-            elif connection.joined and now - connection.spoke > KEEPALIVE:
-                connection.send(bytes(4))
+        self.company.tick()
         self._turn(self._upload.tick(now))
         self._introduce_peers(now)
         if self._download is not None and not self.complete.is_set():
@@ -466,8 +447,7 @@ class Torrent:
 
     def close(self) -> None:
         """End all connections and close files. ``attach`` returns a little later."""
-        for connection in self._peers:
-            connection.ended.set()
+        self.company.end()
         if self._storage is not None:
             self._storage.close()
             self._storage = None
@@ -485,14 +465,14 @@ class Torrent:
         if self._info.v2 is not None:
             self._trees = Trees(self._info, self._storage.digests, self._storage.read)
 
-    def _joined(self) -> list[Connection]:
-        return [connection for connection in self._peers if connection.joined]
+    @property
+    def _picker(self) -> Picker | None:
+        return self._download.picker if self._download is not None else None
 
     def _has(self, piece: int) -> bool:
         if self._download is None:
             return True
-        picker = self._download.picker
-        return picker is not None and picker.has_piece(piece)
+        return self._picker is not None and self._picker.has_piece(piece)
 
     def _content(self, block: Block) -> bytes:
         if self._storage is None or self._layout is None:
@@ -502,7 +482,9 @@ class Torrent:
     def _introduce_peers(self, now: float) -> None:
         if self._acquaint is None or self._info is None or self._info.private:
             return
-        known = [(c, c.address) for c in self._joined() if c.address is not None and c.address[1]]
+        known = [
+            (c, c.address) for c in self.company.joined if c.address is not None and c.address[1]
+        ]
         for tell in self._exchange.tick(known, now):
             assert isinstance(tell.peer, Connection)
             tell.peer.send(tell.peer.wire.tell_peers(tell.added, tell.dropped))

@@ -132,11 +132,11 @@ async def assist(
 async def _serve(torrent: Torrent, ref: BlobRef, seed: WebSeed, layout: Layout) -> bool:
     """Take part until peers deliver again. False when the seed was caught with wrong bytes."""
     source = object()
-    torrent.lend(source)
+    torrent.lending.lend(source)
     from_peers = torrent.traffic.peers
     try:
         while torrent.traffic.peers == from_peers and not torrent.complete.is_set():
-            blocks = torrent.borrow(source)
+            blocks = torrent.lending.borrow(source)
             if not blocks:
                 await asyncio.sleep(POLL)
                 continue
@@ -146,8 +146,8 @@ async def _serve(torrent: Torrent, ref: BlobRef, seed: WebSeed, layout: Layout) 
                 data = await seed.span(ref, start, length)
                 for block in run:
                     at = layout.offset_of(block) - start
-                    if not torrent.supply(source, block, data[at : at + block.length]):
+                    if not torrent.lending.supply(source, block, data[at : at + block.length]):
                         return False
     finally:
-        torrent.unlend(source)
+        torrent.lending.unlend(source)
     return True

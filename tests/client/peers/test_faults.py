@@ -11,10 +11,11 @@ from random import Random
 import pytest
 
 from client.peers import events, protocol
+from client.peers.company import SILENCE_TIMEOUT
 from client.peers.layout import BLOCK_SIZE, Block
 from client.peers.picker import DROP_TIMEOUT
 from client.peers.tcp import TcpChannel
-from client.peers.torrent import SILENCE_TIMEOUT, Torrent
+from client.peers.torrent import Torrent
 from client.peers.transport import Channel, MemoryChannel
 from client.shelf import BlobShelf
 from tests.client.peers.conftest import MakeStore, until
@@ -272,7 +273,7 @@ async def test_a_fault_costs_the_peer_its_connection(
             at.advance(DROP_TIMEOUT + 2)
         await until(lambda: at.ours.peers == 0)
         if fault in LIES:
-            assert BAD in at.ours.banned
+            assert BAD in at.ours.company.banned
         assert at.ours.failure is None
         await at.meet_honest()
         assert await at.completed() == DATA
@@ -288,7 +289,7 @@ async def test_a_fault_costs_the_download_nothing(
         before = at.ours.done
         await at.meet_honest()
         assert await at.completed() == DATA
-        assert at.ours.banned <= {BAD}
+        assert at.ours.company.banned <= {BAD}
         # What came is not fetched again, but for what was under way twice, or wrong.
         assert at.honest.traffic.sent <= len(DATA) - before + 16 * BLOCK_SIZE
 
@@ -349,8 +350,8 @@ async def test_a_peer_that_asks_and_never_reads_holds_nobody_up(make_store: Make
         async with asyncio.timeout(60):
             await at.ours.complete.wait()
         assert (await at.ours.finish()).read_bytes() == data
-        stuck = [c for c in at.honest._peers if c.remote == BAD]
+        stuck = [c for c in at.honest.company if c.remote == BAD]
         assert len(stuck) == 1 and stuck[0].waiting < 100_000
         at.now += SILENCE_TIMEOUT + 2
         at.honest.tick()
-        await until(lambda: not any(c.remote == BAD for c in at.honest._peers))
+        await until(lambda: not any(c.remote == BAD for c in at.honest.company))

@@ -1,11 +1,13 @@
 """Piece layers are collected from peers that may refuse, be slow or lie."""
 
+from dataclasses import replace
 from random import Random
 
 import pytest
 
+from client.peers import trees
 from client.peers.layers import DEPTH, PATIENCE, AskHashes, Layers
-from client.peers.trees import MAX_TREES, Trees
+from client.peers.trees import Trees
 from workunits.errors import RemoteError
 from workunits.hashtree import HashRequest, leaf_hashes
 from workunits.ids import HASH_SIZE
@@ -104,4 +106,20 @@ def test_what_no_file_has_is_refused() -> None:
     assert Trees(INFO, b"", read).answer(HashRequest(INFO.files[0].root, 0, 0, 2, 0)) == b""
     wrong = Trees(INFO, bytes(len(digests(INFO))), read)
     assert wrong.answer(HashRequest(INFO.files[0].root, 0, 0, 2, 0)) == b""
-    assert MAX_TREES > 0
+
+
+def test_what_content_must_be_read_for_has_its_price() -> None:
+    large = Trees(replace(INFO, piece_length=65536), digests(INFO), read)
+    root = INFO.files[0].root
+    assert large.cost(HashRequest(root, 0, 0, 2, 0)) == 4
+    assert large.cost(HashRequest(root, 0, 0, 8, 0)) == 8
+    assert large.cost(HashRequest(root, 2, 0, 8, 0)) == 0
+    assert large.cost(HashRequest(bytes(32), 0, 0, 2, 0)) == 0
+
+
+def test_a_tree_that_does_not_fit_is_grown_once_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = Trees(INFO, bytes(len(digests(INFO))), read)
+    request = HashRequest(INFO.files[0].root, 0, 0, 2, 0)
+    assert wrong.answer(request) == b""
+    monkeypatch.setattr(trees, "HashTree", None)
+    assert wrong.answer(request) == b""

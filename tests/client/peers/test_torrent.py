@@ -11,10 +11,11 @@ import pytest
 
 from client.blobs import BlobStore
 from client.peers import events, extensions, protocol
+from client.peers.company import HANDSHAKE_TIMEOUT, KEEPALIVE, SILENCE_TIMEOUT
 from client.peers.extensions import QUEUE_LIMIT
 from client.peers.layout import BLOCK_SIZE, Block, Layout
 from client.peers.picker import DROP_TIMEOUT, STALL_TIMEOUT
-from client.peers.torrent import HANDSHAKE_TIMEOUT, KEEPALIVE, SILENCE_TIMEOUT, Torrent
+from client.peers.torrent import Torrent
 from client.peers.transport import MemoryChannel
 from client.shelf import BlobShelf
 from tests.client.peers.conftest import MakeStore, until
@@ -133,7 +134,7 @@ async def test_a_peer_that_sends_wrong_pieces_is_closed_and_the_blob_still_comes
         bad = at.connect(info, DATA, name=b"bad" + bytes(17))
         bad.respond = lambda block: flipped(bad.honest(block))
         await until(lambda: bad.ended)
-        assert b"bad" + bytes(17) in at.torrent.banned
+        assert b"bad" + bytes(17) in at.torrent.company.banned
         at.connect(info, DATA)
         assert await at.completed() == DATA
 
@@ -146,7 +147,7 @@ async def test_one_liar_among_several_senders_of_a_piece_is_found(make_store: Ma
         good = [at.connect(info, BIG, name=b"good%d" % n + bytes(15)) for n in range(3)]
         bad.respond = lambda b: flipped(bad.honest(b)) if b.begin else bad.honest(b)
         assert await at.completed() == BIG
-        assert at.torrent.banned == {b"bad" + bytes(17)}
+        assert at.torrent.company.banned == {b"bad" + bytes(17)}
         assert bad.ended and any(source.asked for source in good)
 
 
@@ -159,7 +160,7 @@ async def test_a_peer_that_vanishes_in_mid_download_is_replaced(make_store: Make
         at.connect(info, DATA)
         await leaving.channel.close()
         assert await at.completed() == DATA
-        assert not at.torrent.banned
+        assert not at.torrent.company.banned
 
 
 async def test_a_peer_that_stalls_costs_little_and_is_dropped(make_store: MakeStore) -> None:
@@ -303,8 +304,8 @@ async def test_an_idle_peer_hears_from_us_and_a_dead_one_is_closed(make_store: M
         channel = at.raw()
         wire = Rogue(info, DATA, channel).wire
         await channel.send(wire.handshake())
-        await until(lambda: at.torrent._joined())
-        await until(lambda: not at.torrent._joined()[0].outbox)
+        await until(lambda: at.torrent.company.joined)
+        await until(lambda: not at.torrent.company.joined[0].outbox)
         before = at.now
         at.advance(KEEPALIVE + 2)
         seen = b""
@@ -361,7 +362,7 @@ async def test_two_seeds_part(make_store: MakeStore) -> None:
     async with bench(lambda: store, ref) as at:
         other = at.connect(info_of(DATA), DATA)
         await until(lambda: other.ended)
-        assert not at.torrent.banned
+        assert not at.torrent.company.banned
 
 
 async def test_a_downloader_serves_what_it_has_and_says_so(make_store: MakeStore) -> None:
