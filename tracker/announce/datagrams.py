@@ -29,6 +29,9 @@ HEAD_SIZE = 16
 ANNOUNCE_SIZE = 98
 KEY_SIZE = 32
 ID_BYTES = 8
+MAX_SHOWN = 4096
+"""Connection ids that are remembered as good: one client often announces many torrents in a row."""
+
 _HEAD = Struct(">8sI4s")
 _ANNOUNCE = Struct(">16x20s20sQQQI4x4siH")
 _ANNOUNCED = Struct(">I4sIII")
@@ -87,12 +90,14 @@ class ConnectionIds:
     back.
     """
 
-    __slots__ = ("_keyed",)
+    __slots__ = ("_keyed", "_shown", "_window")
 
     def __init__(self, secret: bytes) -> None:
         if len(secret) != KEY_SIZE:
             raise ValueError(f"the secret must have {KEY_SIZE} bytes")
         self._keyed = blake2b(key=secret, digest_size=ID_BYTES)
+        self._shown: dict[bytes, bytes] = {}
+        self._window = -1
 
     def issue(self, source: bytes, now: float) -> bytes:
         """The 8 bytes for ``source``, a packed address of 4 or 16 bytes."""
@@ -101,9 +106,17 @@ class ConnectionIds:
     def valid(self, connection: bytes, source: bytes, now: float) -> bool:
         """Whether we gave ``connection`` to ``source`` in this window or the one before."""
         window = int(now // WINDOW)
-        return compare_digest(connection, self._at(source, window)) or compare_digest(
-            connection, self._at(source, window - 1)
-        )
+        if window != self._window or len(self._shown) >= MAX_SHOWN:
+            self._window = window
+            self._shown.clear()
+        shown = self._shown.get(source)
+        if shown is not None and compare_digest(connection, shown):
+            return True
+        for each in (window, window - 1):
+            if compare_digest(connection, self._at(source, each)):
+                self._shown[source] = connection
+                return True
+        return False
 
     def _at(self, source: bytes, window: int) -> bytes:
         keyed = self._keyed.copy()

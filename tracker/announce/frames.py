@@ -3,10 +3,14 @@
 No extension is offered, so no frame is compressed. The sizes of frames and messages are bounded.
 """
 
+from collections.abc import Callable
 from enum import IntEnum
 from struct import Struct
+from typing import TypeAlias
 
 from workunits.errors import MalformedError
+
+_Mask: TypeAlias = Callable[[bytes, bytearray], None]
 
 MAX_CONTROL = 125
 _MASK_SIZE = 4
@@ -167,7 +171,28 @@ def parse_close(payload: bytes) -> int:
 
 
 def _unmask(mask: bytes, payload: bytes) -> bytes:
+    if _mask is None:
+        return unmask_slowly(mask, payload)
+    data = bytearray(payload)
+    _mask(mask, data)
+    return bytes(data)
+
+
+def unmask_slowly(mask: bytes, payload: bytes) -> bytes:
+    """The payload without its mask, in Python alone."""
     size = len(payload)
     # As two long numbers: a loop over bytes would take a thousand times as long.
     key = int.from_bytes((mask * (size // _MASK_SIZE + 1))[:size], "little")
     return (int.from_bytes(payload, "little") ^ key).to_bytes(size, "little")
+
+
+def _fast_mask() -> _Mask | None:
+    """aiohttp's, in C and eight times as fast; it is not part of what aiohttp promises."""
+    try:
+        from aiohttp._websocket.helpers import websocket_mask
+    except ImportError:
+        return None
+    return websocket_mask
+
+
+_mask = _fast_mask()

@@ -161,8 +161,10 @@ class Roster:
         # The dictionary is in the order of age: who announces goes to its end.
         del alive[owner]
         alive[owner] = row
-        self.seeders += seeding - pool.seeding(row)
-        pool.change(row, seeding=seeding, paused=paused)
+        was = pool.seeding(row)
+        if was != seeding or paused or self.rows.paused[row]:
+            self.seeders += seeding - was
+            pool.change(row, seeding=seeding, paused=paused)
 
     def saw(self, row: int, kind: Kind, peer_id: bytes, token: bytes, now: float) -> None:
         """Write down when a peer announced, and as whom; its earlier self elsewhere is removed.

@@ -12,6 +12,7 @@ from tracker.announce.frames import (
     encode_close,
     encode_frame,
     parse_close,
+    unmask_slowly,
 )
 
 LIMIT = 70_000
@@ -59,6 +60,12 @@ def test_messages_come_out_as_they_went_in_however_they_are_cut(
 ) -> None:
     raw = b"".join(masked(0x80 | kind, payload, mask) for kind, payload in messages)
     assert read(raw, *(cut for cut in cuts if cut <= len(raw))) == messages
+
+
+@given(st.binary(max_size=300), st.binary(min_size=4, max_size=4))
+def test_the_mask_comes_off_without_help_from_c(payload: bytes, mask: bytes) -> None:
+    hidden = masked(0x82, payload, mask)[-len(payload) :] if payload else b""
+    assert unmask_slowly(mask, hidden) == payload
 
 
 @given(st.lists(st.binary(max_size=40), min_size=1, max_size=6))
