@@ -1,17 +1,22 @@
 """What a person may name to fetch: a link, a torrent file, a hash."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from client.commands.invocation import Invocation
+from client.tracker_api import TrackerApi, check_url
 from workunits.errors import LocalError, SwarmError
 from workunits.links import Target, parse_link
 from workunits.torrent_files import MAX_FILE, TorrentDocument, parse_torrent_file
+from workunits.torrents import of_blob
 
 if TYPE_CHECKING:
     from workunits.metainfo import Metainfo
 
 SUFFIX = ".torrent"
+MOST_AT_TRACKER = 16 * 1024 * 1024
+"""Bytes of the largest blob that a tracker keeps itself."""
 
 
 class LinkError(LocalError):
@@ -34,8 +39,8 @@ def read_torrent_file(path: Path) -> TorrentDocument:
 async def find_target(call: Invocation, text: str) -> Target:
     """What ``text`` leads to: a torrent file, a magnet: or swarm: link, or an info-hash.
 
-    Of a blob that is named by its v2 hash alone, the tracker is asked for the rest. Raises
-    ``LinkError``.
+    The tracker is asked whether it has the blob, if it is one: then it says what a v2 hash alone
+    does not, and serves it. Raises ``LinkError``.
     """
     path = Path(text)
     if path.suffix == SUFFIX or (":" not in text and path.is_file()):
@@ -44,17 +49,21 @@ async def find_target(call: Invocation, text: str) -> Target:
         target = parse_link(text)
     except SwarmError as error:
         raise LinkError(error.message, hint=error.hint) from None
-    if target.v1 is not None or target.v2 is None:
+    if target.v2 is None or (target.length or 0) > MOST_AT_TRACKER:
         return target
     found = await _ask(call, target.v2)
-    if found is None:
+    if found is None or target.v1 not in (None, found.ref.v1):
         return target
-    return Target(found.ref.v1, found.ref.v2, found.length, target.name, target.trackers)
+    return replace(
+        target,
+        v1=found.ref.v1,
+        length=found.length,
+        webseeds=(*target.webseeds, f"{check_url(call.config.tracker)}/api/v1/blobs/{found.ref}"),
+        known=TorrentDocument(of_blob(found)),
+    )
 
 
 async def _ask(call: Invocation, v2: bytes) -> "Metainfo | None":
-    from client.tracker_api import TrackerApi
-
     try:
         async with TrackerApi.connect(call.config.tracker, attempts=1) as tracker:
             return await tracker.blob_info(v2)
