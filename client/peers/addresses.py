@@ -21,6 +21,9 @@ MAX_FROM_ONE = 50
 MAX_BANNED = 1000
 """Addresses of one torrent: known, told by one peer, and banned."""
 
+MAX_PER_HOST = 4
+"""Addresses of one host of the Internet: who names a victim must not make us try all its ports."""
+
 MAX_FAILURES = 4
 """Attempts in a row that fail, after which an address is forgotten until it is told again."""
 
@@ -214,6 +217,8 @@ class AddressBook:
                 continue
             if address in self._banned or (teller is not None and told >= MAX_FROM_ONE):
                 continue
+            if self._filled(address.host):
+                continue
             if len(self._known) >= MAX_KNOWN and not self._make_room(source):
                 continue
             self._known[address] = Known(source, teller)
@@ -226,17 +231,21 @@ class AddressBook:
             if known and not known.busy and (known.source, known.teller) == (source, teller):
                 del self._known[address]
 
+    def ready(self, now: float, met: Container[bytes] = ()) -> list[Address]:
+        """Addresses that may be dialled now, but for those of the peers ``met``."""
+        return [
+            address
+            for address, known in self._known.items()
+            if not known.busy and known.until <= now and not (known.name and known.name in met)
+        ]
+
     def next(
         self, now: float, count: int, *, local: int = 0, met: Container[bytes] = ()
     ) -> list[Address]:
         """Up to ``count`` addresses to dial, the preferred ones first; they are busy until
         ``failed`` or ``ended``. ``local`` more are taken where they are local ones. Peers of the
         names ``met`` are connected in another way."""
-        ready = [
-            address
-            for address, known in self._known.items()
-            if not known.busy and known.until <= now and not (known.name and known.name in met)
-        ]
+        ready = self.ready(now, met)
         self._rng.shuffle(ready)
         ready.sort(key=lambda a: (_near(a, self._known[a]), self._known[a].failures))
         chosen = ready[: max(0, count)]
@@ -278,6 +287,10 @@ class AddressBook:
         self._banned[address] = None
         if len(self._banned) > MAX_BANNED:
             del self._banned[next(iter(self._banned))]
+
+    def _filled(self, host: str) -> bool:
+        many = sum(known.host == host for known in self._known) >= MAX_PER_HOST
+        return many and zone_of(host) is Zone.GLOBAL
 
     def _make_room(self, source: Source) -> bool:
         """Forget the least promising address, if it is no better than a new one of ``source``."""

@@ -145,11 +145,11 @@ class Direct:
 
     def tick(self) -> None:
         """Dial, announce, and end what there is twice. Call about once a second."""
-        now, crowded = self._roster.clock(), self._roster.crowded
+        now, total = self._roster.clock(), self._roster.open
         for member in list(self._roster.members.values()):
             for link in surplus(member.links, self._roster.peer_id, now):
                 self._roster.spawn(link.close)
-            self._meet(member, crowded)
+            self._meet(member, total)
 
     def told(self, member: Member, teller: bytes, added: Iterable[tuple[str, int]]) -> None:
         """A peer (its ``teller`` key) told of others (BEP 11)."""
@@ -163,7 +163,7 @@ class Direct:
 
     async def _arrive(self, channel: TcpChannel, info_hash: bytes) -> None:
         member = self._roster.find(info_hash)
-        if member is None or member.torrent.failure is not None or not self._roster.room(member):
+        if member is None or member.torrent.failure or not self._roster.welcome(member):
             return
         host = channel.theirs.host
         key = str(channel.theirs).encode()
@@ -173,9 +173,9 @@ class Direct:
             if len(self._strikes) > MAX_STRIKERS:
                 del self._strikes[next(iter(self._strikes))]
 
-    def _meet(self, member: Member, crowded: bool | None = None) -> None:
-        """Announce over HTTP if that is due, and dial if peers lack. ``crowded`` as the roster
-        says it, where that is known already."""
+    def _meet(self, member: Member, total: int | None = None) -> None:
+        """Announce over HTTP if that is due, and dial if peers lack. ``total`` is how many
+        connections there are, where that is known already."""
         torrent = member.torrent
         if not self._network.dials or not self._beacon.settled.is_set() or torrent.failure:
             return
@@ -183,19 +183,26 @@ class Direct:
             member.invited = True
             self._invite(member)
         now = self._roster.clock()
-        lack = TARGET_PEERS - torrent.peers - member.dialing
+        idle = 0 if torrent.seeding else torrent.company.idle
+        lack = TARGET_PEERS - torrent.peers + idle - member.dialing
         for tracker in self._trackers(member):
             turn = member.turns.setdefault(tracker, Turn(self._roster.rng))
             event = turn.due(now, seeding=torrent.seeding, hungry=lack > 0 and not torrent.seeding)
             if event is not None:
                 self._roster.spawn(self._ask, member, tracker, turn, event, member=member)
-        if crowded or not len(member.book) or not self._roster.room(member):
+        if not len(member.book):
             return
+        met = {link.name for link in member.links}
+        if not self._roster.room(member, total):
+            # Who is dialled may be of use; nobody is driven out to dial nobody.
+            if lack <= 0 or torrent.seeding or not member.book.ready(now, met):
+                return
+            if not self._roster.welcome(member):
+                return
         extra = LOCAL_EXTRA
         if torrent.seeding:
             lack, extra = min(lack, SEED_DIALS - member.dialing), 0
         lack = min(lack, MAX_DIALING - sum(m.dialing for m in self._roster.members.values()))
-        met = {link.name for link in member.links}
         for address in member.book.next(now, lack, local=extra, met=met):
             member.dialing += 1
             self._roster.spawn(self._dial, member, address, member=member)

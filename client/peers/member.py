@@ -20,6 +20,9 @@ MAX_PEERS = 32
 MAX_CONNECTIONS = 200
 """Peers of one torrent, and connections of all torrents."""
 
+RESERVED = 50
+"""Of these, how many are for downloads: whoever crowds what we seed must not keep us from them."""
+
 RECENT = 60.0
 """Seconds within which a connection must have heard something to count as one."""
 
@@ -127,13 +130,20 @@ class Roster:
         return next((m for m in self.members.values() if info_hash in m.hashes), None)
 
     @property
-    def crowded(self) -> bool:
-        """Whether there is room for no more connections at all."""
-        return sum(map(_connections, self.members.values())) >= MAX_CONNECTIONS
+    def open(self) -> int:
+        """Connections that there are, or will be, of all torrents."""
+        return sum(map(_connections, self.members.values()))
 
-    def room(self, member: Member) -> bool:
-        """Whether there may be one more connection."""
-        return _connections(member) < MAX_PEERS and not self.crowded
+    def room(self, member: Member, total: int | None = None) -> bool:
+        """Whether there may be one more connection. ``total`` is ``open``, where it is known."""
+        most = MAX_CONNECTIONS - (RESERVED if member.torrent.seeding else 0)
+        total = self.open if total is None else total
+        return _connections(member) < MAX_PEERS and total < most
+
+    def welcome(self, member: Member) -> bool:
+        """Whether there may be one more connection now that somebody is to be had: a peer that has
+        been useless for long makes room."""
+        return self.room(member) or (member.torrent.company.relieve() and self.room(member))
 
     async def run(self, member: Member, link: Link) -> bool:
         """Run a connection to its end; whether the peer turned out to be one to stay away from."""

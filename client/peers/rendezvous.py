@@ -50,7 +50,7 @@ class Rendezvous:
 
     def announce(self, member: Member, plan: Plan) -> None:
         """Announce as planned, with offers if there is room for connections."""
-        if not plan.offers or not self._roster.room(member):
+        if not plan.offers or not self._roster.welcome(member):
             self.tell(member, plan.event)
             return
         batch = Batch(plan.event, plan.offers)
@@ -93,7 +93,7 @@ class Rendezvous:
             or torrent.connections(remote) > 1
         )
         answers = sum(len(m.answering) for m in self._roster.members.values())
-        if not unwanted and answers < MAX_ANSWERS and self._roster.room(member):
+        if not unwanted and answers < MAX_ANSWERS and self._roster.welcome(member):
             member.answering.add(remote)
             done = partial(member.answering.discard, remote)
             self._roster.spawn(self._answer, member, offer, member=member, then=done)

@@ -97,8 +97,11 @@ class Schedule:
         take an offer."""
         self._addressed = others
 
-    def due(self, now: float, *, seeding: bool, peers: int, pending: int) -> Plan | None:
-        """What to announce now; it counts as sent. ``pending`` offers still wait."""
+    def due(
+        self, now: float, *, seeding: bool, peers: int, pending: int, idle: int = 0
+    ) -> Plan | None:
+        """What to announce now; it counts as sent. ``pending`` offers still wait, and ``idle`` of
+        the ``peers`` have brought nothing for long."""
         finished = seeding and not self._seeding and self._started
         if now < self._next and not finished:
             return None
@@ -108,12 +111,14 @@ class Schedule:
             event = Event.STARTED
         elif finished:
             event = Event.COMPLETED
-        self._offered = 0 if event else self._wanted(peers + pending)
+        self._offered = 0 if event else self._wanted(peers + pending, idle)
         self._started = True
         self._next = now + self._rng.uniform(*HUNGRY_INTERVAL)
         return Plan(event, self._offered)
 
-    def replied(self, reply: AnnounceReply, now: float, *, peers: int, pending: int) -> None:
+    def replied(
+        self, reply: AnnounceReply, now: float, *, peers: int, pending: int, idle: int = 0
+    ) -> None:
         """The tracker answered."""
         self._refusals = 0
         self._heard = True
@@ -123,12 +128,12 @@ class Schedule:
             more = self._before == state
             self._fruitless = min(self._fruitless + 1, MOST_FRUITLESS) if more else 0
             self._before = state
-        wanted = self._wanted(peers + pending)
+        wanted = self._wanted(peers + pending, idle)
         if wanted and not self._offered:
             self._next = now
         elif wanted and not self._seeding:
             self._next = now + self._rng.uniform(*SOON_INTERVAL) * 2**self._fruitless
-        elif self._seeding or peers >= TARGET_PEERS:
+        elif self._seeding or peers - idle >= TARGET_PEERS:
             interval = max(INTERVALS[0], min(INTERVALS[1], reply.interval))
             self._next = now + interval * self._rng.uniform(0.9, 1.0)
         else:
@@ -152,14 +157,14 @@ class Schedule:
             self._refusals = 0
             self._next = float("-inf")
 
-    def _wanted(self, have: int) -> int:
+    def _wanted(self, have: int, idle: int) -> int:
         others = self._incomplete if self._seeding else self._complete + self._incomplete - 1
         if have and self._addressed is not None:
             # Ours is among them; seeds are not told of other seeds, nor counted here.
             others -= self._addressed + (not self._seeding)
         if self._seeding:
             return max(0, min(OFFERS, others - have))
-        return max(0, min(OFFERS, others - have, TARGET_PEERS - have))
+        return max(0, min(OFFERS, others - have, TARGET_PEERS - have + idle))
 
 
 class Backoff:

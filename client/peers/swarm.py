@@ -458,6 +458,7 @@ class BlobSwarm:
             seeding=torrent.seeding,
             peers=torrent.peers,
             pending=self._rendezvous.pending(member),
+            idle=torrent.company.idle,
         )
         if plan is None:
             return False
@@ -471,8 +472,9 @@ class BlobSwarm:
             return
         match message:
             case AnnounceReply():
-                peers, pending = member.torrent.peers, self._rendezvous.pending(member)
-                member.schedule.replied(message, self._clock(), peers=peers, pending=pending)
+                company, pending = member.torrent.company, self._rendezvous.pending(member)
+                counts = {"peers": len(company), "pending": pending, "idle": company.idle}
+                member.schedule.replied(message, self._clock(), **counts)
                 self._announce_due(member)
             case Failure():
                 member.schedule.refused(self._clock())

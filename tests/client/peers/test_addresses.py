@@ -11,6 +11,7 @@ from client.peers.addresses import (
     MAX_FAILURES,
     MAX_FROM_ONE,
     MAX_KNOWN,
+    MAX_PER_HOST,
     Address,
     AddressBook,
     Reachable,
@@ -168,6 +169,13 @@ def test_one_peer_cannot_fill_the_book() -> None:
     assert len(book) == MAX_KNOWN and Address("192.168.1.1", 5000) in book
     book.add([far(2000)], Source.PEER, "another")
     assert far(2000) not in book
+
+
+def test_not_all_ports_of_one_host_of_the_internet_are_tried() -> None:
+    for host, most in (("8.8.8.8", MAX_PER_HOST), ("192.168.0.1", 20)):
+        book = AddressBook(Random(1))
+        book.add([Address(host, 2000 + at) for at in range(20)], Source.TRACKER)
+        assert len(book) == most
 
 
 def test_only_who_told_of_an_address_takes_it_back() -> None:

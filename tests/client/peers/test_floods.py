@@ -6,12 +6,17 @@ from pathlib import Path
 from random import Random
 
 from client.peers import events, extensions, protocol
+from client.peers.addresses import AddressBook
 from client.peers.company import BAN, RELIEF, USELESS, Company
 from client.peers.connection import Connection
 from client.peers.extensions import Address
 from client.peers.layout import BLOCK_SIZE, Layout
+from client.peers.member import MAX_CONNECTIONS, MAX_PEERS, RESERVED, Member, Roster
 from client.peers.protocol import PeerWire
+from client.peers.signalling import Schedule
 from client.peers.storage import Halted, Storage, never
+from client.peers.tasks import Tasks
+from client.peers.throttle import Throttle
 from client.peers.torrent import TOLD_PAUSE, Torrent
 from client.peers.transport import MemoryChannel
 from tests.client.peers.conftest import until
@@ -188,3 +193,32 @@ def test_hash_requests_that_make_us_read_end_the_connection() -> None:
         torrent.handle(peer, request, 0.0)
         answered += 1
     assert answered == protocol.ALLOWANCE // 256
+
+
+def test_who_crowds_what_we_seed_leaves_room_for_downloads() -> None:
+    now = 0.0
+    roster = Roster(
+        OURS, Random(1), lambda: now, spawn=Tasks().spawn, throttle=Throttle(clock=lambda: now)
+    )
+
+    def join(number: int, *, seeds: bool) -> Member:
+        info = info_of(number + 1)
+        shelf = Zeros(info, complete=seeds)
+        torrent = Torrent(*(Target(info.v1, None), shelf, OURS), rng=Random(1), clock=lambda: now)
+        member = Member(torrent, Schedule(Random(1)), AddressBook(Random(1)))
+        roster.members[member.info_hash] = member
+        return member
+
+    seeds = [join(number, seeds=True) for number in range(10)]
+    fetched = join(10, seeds=False)
+    for member in seeds:
+        while roster.welcome(member):
+            member.torrent.company.add(connection(b"idle", now))
+    assert len(seeds[0].torrent.company) == MAX_PEERS
+    assert roster.open == MAX_CONNECTIONS - RESERVED
+    assert not roster.room(seeds[-1]) and roster.room(fetched)
+    while roster.room(fetched):
+        fetched.torrent.company.add(connection(b"chokes", now))
+    assert len(fetched.torrent.company) == MAX_PEERS and not roster.welcome(fetched)
+    now += USELESS + 1
+    assert roster.welcome(fetched) and len(fetched.torrent.company) == MAX_PEERS - 1

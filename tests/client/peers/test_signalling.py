@@ -54,6 +54,15 @@ def test_a_download_makes_offers_only_when_there_is_somebody_to_take_them() -> N
     assert due(schedule, 22.4) == Plan(Event.NONE, 3)
 
 
+def test_peers_that_bring_nothing_are_not_those_that_a_download_looks_for() -> None:
+    for idle, offers in ((0, 0), (2, 2), (TARGET_PEERS, OFFERS)):
+        schedule = Schedule(Random(1))
+        due(schedule, 0.0, peers=TARGET_PEERS)
+        schedule.replied(reply(20, 20), 0.0, peers=TARGET_PEERS, pending=0, idle=idle)
+        plan = schedule.due(9.0, seeding=False, peers=TARGET_PEERS, pending=0, idle=idle)
+        assert (plan.offers if plan is not None else 0) == offers
+
+
 def test_a_download_that_lost_a_peer_looks_for_another_soon() -> None:
     schedule = Schedule(Random(1))
     due(schedule, 0.0)
