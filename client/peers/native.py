@@ -99,6 +99,7 @@ class NativeSwarm:
         await self._group.__aenter__()
         self._spawn(self._tracker.listen)
         self._spawn(self._tracker.connect)
+        self._spawn(self._tracker.part)
         self._spawn(self._tick_forever)
         return self
 
@@ -120,6 +121,7 @@ class NativeSwarm:
             await self._keep_all()
             for member in list(self._members.values()):
                 self._forget(member)
+            await self._session.removed()
             await self._tracker.close()
             await self._session.close()
             await self._http.close()
@@ -170,6 +172,9 @@ class NativeSwarm:
         if self._store.path_of(ref) is None:
             raise UnavailableError(f"blob {ref} is not in the store", hint="Add or fetch it first.")
         self._store.hold(ref, SEED_REASON)
+        member = self._member_of(ref)
+        if member is not None:
+            self._tracker.again(member)
         self._join(ref)
 
     def unseed(self, ref: BlobRef) -> None:

@@ -64,6 +64,12 @@ class NativeMember:
     answered: int = 0
     """Offers of others since it did."""
 
+    queries: dict[str, str] = field(default_factory=dict)
+    """What it last announced over HTTP, by the port that it is reached at."""
+
+    refused: bool = False
+    """Whether the tracker did not want it when it was last announced."""
+
     @property
     def alone(self) -> bool:
         """Whether the tracker said that nobody else is there."""

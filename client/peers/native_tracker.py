@@ -9,12 +9,14 @@ that nobody else knows.
 
 import asyncio
 import logging
+import re
 import secrets
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from random import Random
+from urllib.parse import unquote_to_bytes
 
 import aiohttp
 import libtorrent
@@ -66,6 +68,8 @@ MAX_WAITING = 1024
 
 _TIMEOUT = aiohttp.ClientTimeout(total=20.0)
 _LIMIT = 1024 * 1024
+_REFUSAL = b"d14:failure reason"
+_EVENT = re.compile(r"&event=[a-z]*")
 
 
 class NativeTracker:
@@ -91,6 +95,7 @@ class NativeTracker:
         self._path = f"/announce/{secrets.token_hex(16)}"
         self._inside: web.WebSocketResponse | None = None
         self._outbox: asyncio.Queue[str] = asyncio.Queue()
+        self._goodbyes: asyncio.Queue[str] = asyncio.Queue()
         self._requests = 0
         self._quiet = asyncio.Event()
         self._quiet.set()
@@ -112,10 +117,13 @@ class NativeTracker:
         self._port: int = self._runner.addresses[0][1]
 
     async def close(self) -> None:
-        """Let libtorrent go. Everything was left before."""
+        """Say goodbye to both sides. Everything was left before, and libtorrent must still live:
+        while it ends, all of Python waits for it, and it for what it is connected to."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(FAREWELL):
-                await self._quiet.wait()  # the last words over HTTP
+            async with asyncio.timeout(FAREWELL), asyncio.TaskGroup() as group:
+                while not self._goodbyes.empty():
+                    group.create_task(self._ask(self._goodbyes.get_nowait()))
+                await self._quiet.wait()
         if self._inside is not None:
             await self._inside.close()
         await self._runner.cleanup()
@@ -134,6 +142,12 @@ class NativeTracker:
         await self._beacon.settled.wait()
         await self._socket.run()
 
+    async def part(self) -> None:
+        """Tell the tracker over HTTP what was left, until cancelled: libtorrent would do it, but
+        its end would wait for the answers."""
+        while True:
+            await self._ask(await self._goodbyes.get())
+
     def urls(self) -> list[str]:
         """Where libtorrent is to announce."""
         urls = [f"ws://127.0.0.1:{self._port}{self._path}"]
@@ -141,11 +155,19 @@ class NativeTracker:
             urls.append(f"http://127.0.0.1:{self._port}{self._path}")
         return urls
 
+    def again(self, member: NativeMember) -> None:
+        """Announce at once what the tracker refused: it may want it now."""
+        if member.refused:
+            member.refused = False
+            self._reannounce(member)
+
     def left(self, member: NativeMember) -> None:
         """A torrent was left."""
         if member.peer_id:
             gone = Announce(member.name, member.peer_id, 0 if member.seeding else 1, Event.STOPPED)
             self._socket.send(gone.encode())
+        for query in member.queries.values():
+            self._goodbyes.put_nowait(f"{_EVENT.sub('', query)}&event=stopped")
 
     # -- from libtorrent --------------------------------------------------------------------
 
@@ -195,17 +217,32 @@ class NativeTracker:
             local = Reachable(self._beacon.zone, self._beacon.reach.lan).local
             if self._network.tcp is not TcpPolicy.ALWAYS and not local:
                 return web.Response(body=b"d8:intervali%de5:peers0:e" % IDLE_SECONDS)
-            url = self._url()
-            url += ("&" if "?" in url else "?") + request.raw_path.partition("?")[2]
-            async with self._http.get(URL(url, encoded=True), timeout=_TIMEOUT) as r:
-                return web.Response(status=r.status, body=await r.content.read(_LIMIT))
-        except (aiohttp.ClientError, OSError) as error:
-            log.debug("the tracker %s: %s", self._base, error)
-            raise web.HTTPBadGateway from None
+            query = request.raw_path.partition("?")[2]
+            member = self._members.get(_info_hash(query))
+            if member is None:
+                return web.Response(body=b"d8:intervali%de5:peers0:e" % IDLE_SECONDS)
+            member.queries[request.query.get("port", "")] = query
+            body = await self._ask(query)
+            if body is None:
+                raise web.HTTPBadGateway
+            if body.startswith(_REFUSAL):
+                member.refused = True
+            return web.Response(body=body)
         finally:
             self._requests -= 1
             if not self._requests:
                 self._quiet.set()
+
+    async def _ask(self, query: str) -> bytes | None:
+        """What the tracker answers to an announce; None when it does not."""
+        url = self._url()
+        url += ("&" if "?" in url else "?") + query
+        try:
+            async with self._http.get(URL(url, encoded=True), timeout=_TIMEOUT) as answer:
+                return await answer.content.read(_LIMIT) if answer.status == 200 else None
+        except (aiohttp.ClientError, OSError) as error:
+            log.debug("the tracker %s: %s", self._base, error)
+            return None
 
     # -- from the tracker -------------------------------------------------------------------
 
@@ -216,6 +253,7 @@ class NativeTracker:
             return
         match message:
             case AnnounceReply():
+                member.refused = False
                 member.others = message.complete + message.incomplete - 1
                 interval = max(INTERVALS[0], min(INTERVALS[1], message.interval))
                 if member.others > 0 and not member.seeding and not member.peers:
@@ -226,6 +264,7 @@ class NativeTracker:
             case RelayedAnswer():
                 self._describe(message)
             case Failure():
+                member.refused = True
                 self._tell(AnnounceReply(member.name, INTERVALS[0], 0, 0))
 
     def _offered(self, member: NativeMember, message: RelayedOffer) -> None:
@@ -271,3 +310,9 @@ class NativeTracker:
 
     def _reannounce(self, member: NativeMember) -> None:
         member.handle.force_reannounce(0, -1, libtorrent.reannounce_flags_t.ignore_min_interval)
+
+
+def _info_hash(query: str) -> bytes:
+    """What an announce over HTTP is about; empty for nothing."""
+    pairs = (pair.partition("=") for pair in query.split("&"))
+    return next((unquote_to_bytes(value) for name, _, value in pairs if name == "info_hash"), b"")

@@ -38,6 +38,8 @@ QUEUE = 8 * MEGABYTE
 SEND_BUFFER = MEGABYTE // 2
 """Bytes that may wait in one connection."""
 
+REMOVE_SECONDS = 3.0
+
 LOCAL = (
     *("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16"),
     *("::1/128", "fc00::/7", "fe80::/10"),
@@ -81,7 +83,7 @@ def settings_of(network: Network, limits: Rates) -> dict[str, object]:
         "active_downloads": -1,
         "active_seeds": -1,
         "active_limit": -1,
-        "stop_tracker_timeout": 1,
+        "stop_tracker_timeout": 0,
         "min_websocket_announce_interval": 5,
     } | rates_of(limits)
 
@@ -125,6 +127,8 @@ class Session:
         self._settings: Any = settings_of(network, limits)
         self._heard = heard
         self._held: list[Any] = []
+        self._leaving = 0
+        self._empty = asyncio.Event()
 
     def open(self) -> None:
         """Start."""
@@ -139,7 +143,8 @@ class Session:
         self._held[0].set_alert_fd(self._writes.fileno())
 
     async def close(self) -> None:
-        """Stop. What torrents have not saved is lost."""
+        """Stop. What torrents have not saved is lost. Whatever libtorrent is connected to must have
+        ended before: its destructor waits for that, and no other Python code runs meanwhile."""
         self._loop.remove_reader(self._reads)
         # It ends when its threads do.
         await asyncio.to_thread(self._held.clear)
@@ -154,6 +159,15 @@ class Session:
         """Remove a torrent; files stay. One that is gone is no error."""
         with suppress(RuntimeError):
             self._held[0].remove_torrent(handle)
+            self._leaving += 1
+
+    async def removed(self) -> None:
+        """Wait until libtorrent has done what removing torrents takes."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(REMOVE_SECONDS):
+                while self._leaving > 0:
+                    self._empty.clear()
+                    await self._empty.wait()
 
     def refresh(self, statuses: list[Any]) -> list[Any]:
         """What ``statuses`` are now, in one question to libtorrent's thread."""
@@ -170,6 +184,9 @@ class Session:
         if not self._held:
             return
         for alert in self._held[0].pop_alerts():
+            if isinstance(alert, libtorrent.torrent_removed_alert):
+                self._leaving -= 1
+                self._empty.set()
             try:
                 self._heard(alert)
             except Exception:

@@ -8,10 +8,13 @@ import pytest
 from bench import (
     announces,
     audit,
+    fanout,
     first,
     flood,
+    gigabyte,
     makespan,
     memory,
+    native,
     signalling,
     startup,
     transfer,
@@ -83,6 +86,20 @@ def test_a_flood_is_weighed(setting: Setting) -> None:
 
 def test_a_blob_is_timed_beside_a_bare_channel(setting: Setting) -> None:
     assert is_measured(transfer.measure(setting, size=200_000))
+
+
+def test_a_blob_is_timed_beside_libtorrent_alone(setting: Setting) -> None:
+    assert is_measured(native.measure(setting, size=200_000))
+
+
+def test_a_seed_is_timed_with_one_peer_and_with_several(setting: Setting) -> None:
+    row = fanout.measure(setting, peers=2)
+    assert is_measured(row) and len(row.notes) == 2
+
+
+def test_memory_is_measured_on_both_sides_of_a_blob(setting: Setting) -> None:
+    row = gigabyte.measure(setting, size=2_000_000)
+    assert row.score is not None and len(row.facts) == 4
 
 
 def test_a_machine_cannot_be_made_fresh(setting: Setting) -> None:
