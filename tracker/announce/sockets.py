@@ -24,6 +24,7 @@ MAX_WAITING = 1024 * 1024
 """Bytes that may wait for a slow receiver."""
 
 CLOSE_TIMEOUT = 2.0
+_TEXT = Kind.TEXT
 
 
 class Receiver(Protocol):
@@ -81,9 +82,9 @@ class Socket(asyncio.Protocol):
             reader.push(data)
             while (message := reader.pull()) is not None:
                 kind, payload = message
-                if kind is Kind.TEXT or kind is Kind.BINARY:
+                if kind is _TEXT or kind is Kind.BINARY:
                     if not self._closing:
-                        self._receiver.receive(self, payload, text=kind is Kind.TEXT)
+                        self._receiver.receive(self, payload, text=kind is _TEXT)
                 elif kind is Kind.CLOSE:
                     self._end(parse_close(payload))
                     return
@@ -106,7 +107,7 @@ class Socket(asyncio.Protocol):
     def send(self, payload: bytes) -> bool:
         """Send a text message, never waiting; one to a closing socket is dropped. False if the
         receiver was too slow and loses its connection."""
-        return self.write(encode_frame(Kind.TEXT, payload))
+        return self.write(encode_frame(_TEXT, payload))
 
     def write(self, frame: bytes) -> bool:
         """As ``send``, for a whole frame."""

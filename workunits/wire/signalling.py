@@ -379,10 +379,7 @@ def _too_many(key: str, limit: int) -> LimitError:
 
 
 def _identifier(message: dict[str, Any], key: str) -> bytes:
-    return _bytes(message.get(key), key)
-
-
-def _bytes(value: object, key: str) -> bytes:
+    value = message.get(key)
     if isinstance(value, str) and len(value) == ID_SIZE:
         try:
             return value.encode("latin-1")
@@ -482,7 +479,7 @@ def _scrape(message: dict[str, Any]) -> Scrape:
     values = value if isinstance(value, list) else [value]
     if len(values) > MAX_SCRAPE:
         raise _too_many("info_hash", MAX_SCRAPE)
-    return Scrape(tuple(_bytes(entry, "info_hash") for entry in values))
+    return Scrape(tuple(_identifier({"info_hash": entry}, "info_hash") for entry in values))
 
 
 def _scrape_reply(message: dict[str, Any]) -> ScrapeReply:
@@ -497,5 +494,5 @@ def _scrape_reply(message: dict[str, Any]) -> ScrapeReply:
         if not isinstance(entry, dict):
             raise _wrong("files", "an object of objects")
         numbers = [_counter(entry, name) or 0 for name in ("complete", "incomplete", "downloaded")]
-        counts.append(SwarmCounts(_bytes(key, "files"), *numbers))
+        counts.append(SwarmCounts(_identifier({"files": key}, "files"), *numbers))
     return ScrapeReply(tuple(counts), _counter(flags or {}, "min_request_interval"))
