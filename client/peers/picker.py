@@ -14,6 +14,7 @@ from itertools import islice
 from random import Random
 
 from client.peers.layout import BLOCK_SIZE, Block, Layout
+from client.peers.supply import MAX_DEPTH, MIN_DEPTH, Supply
 
 REQUEST_TIMEOUT = 30.0
 """Seconds after which a block is asked of somebody else, while the peer still sends others."""
@@ -23,12 +24,6 @@ STALL_TIMEOUT = 8.0
 
 DROP_TIMEOUT = 40.0
 """Seconds without any block that was asked for, after which a peer is of no use."""
-
-MIN_DEPTH, MAX_DEPTH = 4, 256
-"""Requests that are under way at one peer."""
-
-DEPTH_SECONDS = 3.0
-"""How many seconds of a peer's measured rate are asked for in advance."""
 
 SOLE_TIMEOUT = 60.0
 """Seconds that a single source may take for a piece, while somebody else has it too."""
@@ -42,55 +37,13 @@ DUPLICATES = 3
 WINDOW = 16
 """Pieces after the first missing one that are fetched in order, where order matters."""
 
+MAX_REFUSED = 256
+"""Pieces that a peer may have refused, after which it is asked for nothing more."""
+
 RANKED = 256
 """Pieces that are ranked anew for every pick, on average."""
 
 Peer = Hashable
-
-
-@dataclass(slots=True)
-class Supply:
-    """What is known of one peer that we may fetch from."""
-
-    pieces: set[int] = field(default_factory=set)
-    every: bool = False
-    choked: bool = True
-    fast: set[int] = field(default_factory=set)
-    """Pieces that it serves although it chokes us (BEP 6)."""
-
-    refused: set[int] = field(default_factory=set)
-    """Pieces that it has rejected a request for since it last unchoked us."""
-
-    asked: dict[Block, float] = field(default_factory=dict)
-    late: set[Block] = field(default_factory=set)
-    """Blocks asked of it and given up; they are still welcome."""
-
-    window: int = MAX_DEPTH
-    """Requests whose answers fit into the buffers on the way."""
-
-    limit: int = MAX_DEPTH
-    """Requests that the peer queues."""
-
-    rate: float = 0.0
-    """Bytes per second, averaged."""
-
-    heard: float = 0.0
-    """When it last sent a block, or was first asked after a pause."""
-
-    since: float = 0.0
-    taken: int = 0
-    """Bytes since ``since``: the sample that the rate is made of."""
-
-    stalled: bool = False
-
-    def has(self, piece: int) -> bool:
-        return self.every or piece in self.pieces
-
-    def depth(self) -> int:
-        if self.stalled:
-            return 1
-        wanted = int(self.rate * DEPTH_SECONDS / BLOCK_SIZE)
-        return min(self.limit, self.window, max(MIN_DEPTH, min(MAX_DEPTH, wanted)))
 
 
 @dataclass(slots=True)
@@ -184,6 +137,7 @@ class Picker:
         for piece in pieces:
             if piece not in supply.pieces:
                 supply.pieces.add(piece)
+                supply.wanted += piece in self._missing
                 self._rarity[piece] += 1
                 self._stale = True
 
@@ -225,10 +179,7 @@ class Picker:
 
     def interesting(self, peer: Peer) -> bool:
         """Whether a peer has something that we lack."""
-        supply = self._peers[peer]
-        if supply.every:
-            return bool(self._missing)
-        return not self._missing.isdisjoint(supply.pieces)
+        return self._wanted(self._peers[peer]) > 0
 
     def rate(self, peer: Peer) -> float:
         """Bytes per second that a peer delivers."""
@@ -242,6 +193,10 @@ class Picker:
         room = supply.depth() - len(supply.asked)
         # Refilling a deep queue block by block would walk the pieces for each of them.
         if room <= 0 or (room < supply.depth() // 4 and supply.asked):
+            return []
+        if not self._wanted(supply) or len(supply.refused) >= MAX_REFUSED:
+            return []
+        if supply.choked and not supply.fast:
             return []
         chosen: list[Block] = []
         for piece in self._order(peer, supply):
@@ -308,7 +263,7 @@ class Picker:
         for peer, supply in self._peers.items():
             silent = now - supply.heard
             if not supply.asked:
-                if silent > DROP_TIMEOUT and self._refuses(peer, supply):
+                if silent > DROP_TIMEOUT and self._refuses(supply):
                     useless.append(peer)
                 continue
             if silent > DROP_TIMEOUT:
@@ -337,7 +292,10 @@ class Picker:
     def verified(self, piece: int, digests: Sequence[bytes]) -> tuple[Peer, ...]:
         """``piece`` is right. ``digests`` of its blocks name those who sent wrong ones before."""
         self._partial.pop(piece, None)
-        self._missing.discard(piece)
+        if piece in self._missing:
+            self._missing.discard(piece)
+            for supply in self._peers.values():
+                supply.wanted -= piece in supply.pieces
         right = dict(zip(self._layout.blocks_of(piece), digests, strict=True))
         suspects = self._suspects.pop(piece, [])
         return tuple({peer for block, digest, peer in suspects if right[block] != digest})
@@ -370,19 +328,21 @@ class Picker:
 
     def _order(self, peer: Peer, supply: Supply) -> Iterable[int]:
         """Pieces to fetch from ``peer``: those under way first, then the rarest."""
-        usable = self._usable(supply)
-        begun = [p for p, part in self._partial.items() if part.fresh and p in usable]
+        can = self._can
+        begun = [p for p, part in self._partial.items() if part.fresh and can(supply, p)]
         near = range(0)
         if self._sequential:
             while self._first < self._layout.count and self._first not in self._missing:
                 self._first += 1
             near = range(self._first, min(self._layout.count, self._first + WINDOW))
-            yield from (p for p in near if p in usable and (p in begun or p not in self._partial))
+            first = (p for p in near if p in begun or p not in self._partial)
+            yield from (p for p in first if can(supply, p))
         yield from (p for p in begun if p not in near)
-        yield from (p for p in self._ranked(usable) if p not in self._partial and p not in near)
+        new = (p for p in self._ranked(supply) if p not in self._partial and p not in near)
+        yield from (p for p in new if can(supply, p))
 
-    def _ranked(self, usable: set[int]) -> Iterable[int]:
-        """Those of ``usable`` that are new, the rarest first, in no order among equals."""
+    def _ranked(self, supply: Supply) -> Iterable[int]:
+        """Missing pieces of which it may have some, the rarest first, in no order among equals."""
         ranking = self._ranking
         self._walks += 1
         # Making it takes as long as many picks; while it is a little old, it does no harm.
@@ -396,25 +356,28 @@ class Picker:
             self._stale = False
         while self._head < len(ranking) and self._begun(ranking[self._head]):
             self._head += 1
-        if 8 * len(usable) < len(ranking):
-            new = (piece for piece in usable if piece not in self._partial)
-            return sorted(new, key=self._rank.__getitem__)
-        rest = islice(ranking, self._head, None)
-        return (piece for piece in rest if piece in usable)
+        few = supply.fast if supply.choked else supply.pieces
+        if supply.choked or (not supply.every and 8 * supply.wanted < len(ranking)):
+            return sorted(few & self._missing, key=self._rank.__getitem__)
+        return islice(ranking, self._head, None)
 
     def _begun(self, piece: int) -> bool:
         return piece in self._partial or piece not in self._missing
 
-    def _usable(self, supply: Supply) -> set[int]:
-        pieces = self._missing if supply.every else self._missing & supply.pieces
-        if supply.choked:
-            pieces = pieces & supply.fast
-        return pieces - supply.refused if supply.refused else pieces
+    def _wanted(self, supply: Supply) -> int:
+        """How many missing pieces a peer has."""
+        return len(self._missing) if supply.every else supply.wanted
 
-    def _refuses(self, peer: Peer, supply: Supply) -> bool:
+    def _can(self, supply: Supply, piece: int) -> bool:
+        """Whether a peer would serve a missing piece."""
+        if piece not in self._missing or piece in supply.refused or not supply.has(piece):
+            return False
+        return not supply.choked or piece in supply.fast
+
+    def _refuses(self, supply: Supply) -> bool:
         """Whether a peer has rejected requests for all that it says it has for us."""
-        refused = bool(supply.refused) and not supply.choked
-        return refused and self.interesting(peer) and not self._usable(supply)
+        refused, wanted = len(supply.refused & self._missing), self._wanted(supply)
+        return not supply.choked and 0 < min(wanted, MAX_REFUSED) <= refused
 
     def _take_from(
         self, piece: int, peer: Peer, room: int, chosen: list[Block], now: float
@@ -436,7 +399,6 @@ class Picker:
         """Nothing is left to ask for the first time: ask for what others are slow with."""
         if supply.stalled or any(part.fresh and not part.alone for part in self._partial.values()):
             return []
-        usable = self._usable(supply)
         counts: dict[Block, int] = {}
         for other in self._peers.values():
             for block in other.asked:
@@ -444,7 +406,7 @@ class Picker:
         waiting = [
             block
             for piece, part in self._partial.items()
-            if piece in usable and not part.alone
+            if not part.alone and self._can(supply, piece)
             for block in part.missing
             if block not in supply.asked and counts.get(block, 0) < DUPLICATES
         ]

@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from client.peers.layout import BLOCK_SIZE, Block, Layout
 from client.peers.picker import (
     DROP_TIMEOUT,
-    MAX_DEPTH,
-    MIN_DEPTH,
+    MAX_REFUSED,
     REQUEST_TIMEOUT,
     SOLE_TIMEOUT,
     STALL_TIMEOUT,
     WINDOW,
     Picker,
 )
+from client.peers.supply import MAX_DEPTH, MIN_DEPTH
 
 SMALL = Layout.of(10 * BLOCK_SIZE)
 """Ten pieces of one block."""
@@ -382,3 +382,42 @@ def test_whatever_the_peers_do_the_blob_is_fetched_in_the_end(
                 for liar in judge(block.piece, found):
                     drop(str(liar))
     assert picker.done
+
+
+@given(st.lists(st.tuples(st.sampled_from("hvhx"), st.integers(0, 9), st.integers(0, 1))))
+def test_a_peer_is_interesting_while_it_has_something_that_is_missing(
+    steps: list[tuple[str, int, int]],
+) -> None:
+    layout = Layout(10 * BLOCK_SIZE, BLOCK_SIZE, 10)
+    picker = Picker(layout, Random(1), have=(3,))
+    missing, has = set(range(10)) - {3}, {0: set[int](), 1: set[int]()}
+    for peer in has:
+        picker.join(peer, 0.0)
+    for kind, piece, peer in steps:
+        if kind == "h":
+            picker.has(peer, [piece, piece])
+            has[peer].add(piece)
+        elif kind == "v":
+            picker.verified(piece, [b""])
+            missing.discard(piece)
+        else:
+            picker.leave(peer)
+            picker.join(peer, 0.0)
+            has[peer].clear()
+        for each, pieces in has.items():
+            assert picker.interesting(each) == bool(pieces & missing)
+
+
+def test_a_peer_that_refuses_many_pieces_is_asked_for_no_more_and_dropped() -> None:
+    count = 4 * MAX_REFUSED
+    picker = Picker(Layout(count * BLOCK_SIZE, BLOCK_SIZE, count), Random(1))
+    picker.join("a", 0.0)
+    picker.has_all("a")
+    picker.choke("a", on=False)
+    asked = 0
+    while blocks := picker.pick("a", 0.0):
+        asked += len(blocks)
+        for block in blocks:
+            picker.rejected("a", block)
+    assert MAX_REFUSED <= asked < 2 * MAX_REFUSED
+    assert picker.expire(DROP_TIMEOUT + 1) == ["a"]
