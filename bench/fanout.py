@@ -8,9 +8,9 @@ WHAT = "one seed to eight peers"
 BUDGET = "1.5 x one to one"
 FACTOR = 1.5
 PEERS = 8
-SIZES = {AIORTC: 6_000_000, LIBTORRENT: 16_000_000}
+SIZES = {AIORTC: 6_000_000, LIBTORRENT: 10_000_000}
 QUICK = 1_000_000
-UPLINKS = {AIORTC: 300_000, LIBTORRENT: 1_000_000}
+UPLINKS = {AIORTC: 300_000, LIBTORRENT: 400_000}
 """Bytes per second that every peer may send. Nine processes share the cores here, and a swarm is
 about uplinks: without a limit eight transfers cost eight times the CPU of one."""
 

@@ -302,6 +302,8 @@ class NativeSwarm:
         storage = self._store.begin(known) if known is not None else None
         params = self._blob_params(ref, known, storage.verified if storage else frozenset())
         member = self._add(ref.v1, params, ref=ref, blob=known, storage=storage)
+        if known is not None and storage is not None:
+            member.kept = sum(map(known.size_of, storage.verified))
         member.result = asyncio.get_running_loop().create_future()
         self._spawn(self._run, member, member.result, self._run_blob(member, ref), member=member)
         return member
@@ -410,6 +412,7 @@ class NativeSwarm:
         params.have_pieces = [piece in storage.verified for piece in range(info.count)]
         params.flags |= _FLAGS.no_verify_files
         params.flags |= _FLAGS.sequential_download if sequential else 0
+        member.kept = sum(map(info.size_of, storage.verified))
         member.progressed = self._clock()
         self._replace(member, params)
         await member.ended.wait()

@@ -54,6 +54,9 @@ class NativeMember:
 
     flushing: set[int] = field(default_factory=set)
     from_webseed: int = 0
+    kept: int = 0
+    """Bytes that were here before."""
+
     received: int = 0
     others: int | None = None
     """Other peers that the tracker knows; None before it said so."""
@@ -95,9 +98,9 @@ class NativeMember:
     @property
     def from_peers(self) -> int:
         """Bytes of content that peers sent and that were of use."""
-        status = self.status
-        useless = status.total_failed_bytes + status.total_redundant_bytes
-        return max(0, int(status.total_payload_download - useless))
+        # In the endgame libtorrent counts as redundant what it has not counted as received.
+        useful = int(self.status.total_done) - self.kept - self.from_webseed
+        return max(0, min(int(self.status.total_payload_download), useful))
 
     @property
     def sent(self) -> int:
