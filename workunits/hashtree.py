@@ -197,6 +197,12 @@ class LayerBuilder:
         """The piece layer, once all of it is there."""
         return None if self._missing else bytes(self._layer)
 
+    def node(self, index: int) -> bytes:
+        """One hash of the piece layer; empty while not all of the layer is there."""
+        if self._missing:
+            return b""
+        return bytes(self._layer[index * HASH_SIZE : (index + 1) * HASH_SIZE])
+
     def add(self, request: HashRequest, hashes: bytes) -> bool:
         """Take an answer; False when nobody waits for it any more. Raises ``ProofError``."""
         if self._missing.get(request.index) != request:

@@ -206,14 +206,12 @@ class Download:
                 commands += self._interests(peer)
             case events.Choking(on):
                 picker.choke(peer, on)
-                if on and not fast:
-                    picker.choked_out(peer)
+                if on and not fast and picker.choked_out(peer):
                     return self._ask_all(now)
             case events.AllowedFast(piece):
                 picker.allow(peer, piece)
             case events.Rejected(block):
-                picker.rejected(peer, block)
-                return self._ask_all(now)
+                return self._ask_all(now) if picker.rejected(peer, block) else []
             case _:
                 return []
         return commands + self._ask(peer, now)

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from client.peers.picker import Peer
 from workunits.errors import MalformedError
 from workunits.hashtree import HashRequest, LayerBuilder, TreeShape
-from workunits.ids import HASH_SIZE
 from workunits.torrents import TorrentInfo
 
 PATIENCE = 20.0
@@ -17,6 +16,12 @@ PATIENCE = 20.0
 
 DEPTH = 8
 """Requests under way at one peer."""
+
+MAX_USELESS = 64
+"""Parts that a peer did not have, after which it is asked for nothing more for a while."""
+
+FORGIVENESS = 60.0
+"""Seconds of that while: whoever had only a part of the content has all of it some time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,9 @@ class _Source:
     asked: dict[HashRequest, float] = field(default_factory=dict)
     useless: set[HashRequest] = field(default_factory=set)
     """What it refused or did not send in time."""
+
+    forgiven: float = 0.0
+    """When that was forgotten."""
 
 
 class Layers:
@@ -60,14 +68,11 @@ class Layers:
         except IndexError:
             return b""
         builder = self._builders.get(file.root)
-        if builder is None:
-            return file.root
-        layer = builder.layer or b""
-        return layer[at * HASH_SIZE : (at + 1) * HASH_SIZE]
+        return builder.node(at) if builder is not None else file.root
 
     def join(self, peer: Peer, now: float) -> list[AskHashes]:
         """A peer takes hash requests."""
-        self._sources.setdefault(peer, _Source())
+        self._sources.setdefault(peer, _Source(forgiven=now))
         return self._ask(now)
 
     def leave(self, peer: Peer, now: float) -> list[AskHashes]:
@@ -99,6 +104,9 @@ class Layers:
     def tick(self, now: float) -> list[AskHashes]:
         """Ask others for what takes too long. Call about once a second."""
         for source in self._sources.values():
+            if now - source.forgiven > FORGIVENESS:
+                source.useless.clear()
+                source.forgiven = now
             for request, since in list(source.asked.items()):
                 if now - since > PATIENCE:
                     del source.asked[request]
@@ -113,6 +121,8 @@ class Layers:
         under_way = {request for source in self._sources.values() for request in source.asked}
         commands = []
         for peer, source in self._sources.items():
+            if len(source.useless) >= MAX_USELESS:
+                continue
             for request in self._missing:
                 if len(source.asked) >= DEPTH:
                     break

@@ -240,22 +240,27 @@ class Picker:
                 others.append(other)
         return Taken(True, not partial.missing, tuple(others))
 
-    def rejected(self, peer: Peer, block: Block) -> None:
-        """A peer will not send a block that it was asked for."""
+    def rejected(self, peer: Peer, block: Block) -> bool:
+        """A peer will not send a block; whether it was asked for it."""
         supply = self._peers[peer]
-        if block in supply.asked:
-            self._give_up(supply, [block])
-            supply.late.discard(block)
-            supply.refused.add(block.piece)
-            partial = self._partial.get(block.piece)
-            if partial is not None and partial.sole == peer:
-                self._restart(partial)
+        if block not in supply.asked:
+            return False
+        self._give_up(supply, [block])
+        supply.late.discard(block)
+        supply.refused.add(block.piece)
+        partial = self._partial.get(block.piece)
+        if partial is not None and partial.sole == peer:
+            self._restart(partial)
+        return True
 
-    def choked_out(self, peer: Peer) -> None:
-        """A peer without the fast extension choked us: what it was asked for is lost (BEP 3)."""
+    def choked_out(self, peer: Peer) -> bool:
+        """A peer without the fast extension choked us: what it was asked for is lost (BEP 3);
+        whether there was such."""
         supply = self._peers[peer]
+        lost = bool(supply.asked)
         self._give_up(supply, list(supply.asked))
         self._restart_from(peer)
+        return lost
 
     def expire(self, now: float) -> list[Peer]:
         """Give up on what takes too long; returns the peers that are of no use."""

@@ -6,13 +6,13 @@ from random import Random
 import pytest
 
 from client.peers import trees
-from client.peers.layers import DEPTH, PATIENCE, AskHashes, Layers
+from client.peers.layers import DEPTH, FORGIVENESS, MAX_USELESS, PATIENCE, AskHashes, Layers
 from client.peers.trees import Trees
 from workunits.errors import RemoteError
 from workunits.hashtree import HashRequest, leaf_hashes
 from workunits.ids import HASH_SIZE
 from workunits.metainfo import hash_stream
-from workunits.torrents import TorrentInfo, of_blob, piece_root
+from workunits.torrents import TorrentFile, TorrentInfo, of_blob, piece_root
 
 CONTENT = Random(8).randbytes(40 * 16384 + 5)
 
@@ -91,6 +91,20 @@ def test_hashes_that_nobody_asked_for_are_an_error() -> None:
 
 def test_no_peer_is_asked_for_more_than_a_few_parts_at_once() -> None:
     assert len(asked(Layers(INFO).join("a", 0.0))) <= DEPTH
+
+
+def test_who_has_no_part_is_asked_for_few_and_for_all_again_later() -> None:
+    files = tuple(
+        TorrentFile((str(at),), 3 * 16384, 65536 * at, at.to_bytes(32, "big"))
+        for at in range(1, 1000)
+    )
+    at = Layers(replace(INFO, files=files))
+    requests, refused = asked(at.join("a", 0.0)), 0
+    while requests:
+        refused += 1
+        requests += asked(at.rejected("a", requests.pop(), 0.0))
+    assert refused < MAX_USELESS + DEPTH
+    assert at.tick(FORGIVENESS) == [] and len(at.tick(FORGIVENESS + 1)) == DEPTH
 
 
 def test_leaves_are_answered_out_of_the_content() -> None:
