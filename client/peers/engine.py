@@ -82,7 +82,8 @@ class Engine(Protocol):
         """
 
     def seed(self, ref: BlobRef) -> None:
-        """Serve ``ref``, and keep it from eviction, until ``unseed``.
+        """Serve ``ref``, and keep it from eviction, until ``unseed``; said again, announce it at
+        once where the tracker refused it.
 
         Raises ``UnavailableError`` when it is not in the store.
         """
