@@ -4,6 +4,7 @@ when to ask again.
 Sources: BEP 3 (announce), 7 (IPv6), 23 (compact). Pure but for ``Announcer``.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -31,6 +32,7 @@ INTERVALS = (30, 3600)
 RETRY = (15.0, 900.0)
 """Seconds between attempts after failures, first and last."""
 
+_PATH = re.compile(r"/announce[A-Za-z0-9._~/-]*", re.ASCII)
 _TIMEOUT = aiohttp.ClientTimeout(total=20.0, sock_connect=8.0)
 _HINT = "Check that the address is that of a BitTorrent tracker."
 
@@ -119,7 +121,8 @@ def usable(url: str) -> bool:
         return False
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or port == 0:
         return False
-    return parts.path.startswith("/announce") and len(url) <= MAX_URL
+    # A server may take "/announce/../x" for "/x", however the dots are spelled.
+    return bool(_PATH.fullmatch(parts.path)) and ".." not in parts.path and len(url) <= MAX_URL
 
 
 @dataclass(slots=True)

@@ -6,6 +6,7 @@ async with BlobSwarm(store, "http://127.0.0.1:8080") as swarm:
 """
 
 import asyncio
+import logging
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -51,6 +52,7 @@ from workunits.wire.signalling import (
     RelayedOffer,
 )
 
+log = logging.getLogger(__name__)
 PEER_PREFIX = b"-OS0100-"
 PASS_SECONDS = 20 * 3600
 """For how long we sign that we may announce."""
@@ -363,11 +365,14 @@ class BlobSwarm:
             else:
                 await self._assisted(member, ref)
             path = await torrent.finish()
-        except SwarmError as error:
+        except Exception as error:
+            told = error if isinstance(error, SwarmError) else _broken()
             if not result.done():
-                result.set_exception(error)
+                result.set_exception(told)
                 result.exception()  # the callers may all be gone
             self._leave(member)
+            if told is not error:
+                raise
             return
         if not result.done():
             result.set_result(path)
@@ -403,28 +408,35 @@ class BlobSwarm:
             self._tick()
 
     def _tick(self) -> None:
-        now = self._clock()
         for member in list(self._members.values()):
-            torrent = member.torrent
-            torrent.tick()
-            if torrent.seeding:
-                if torrent.ref is not None and self._store.info_of(torrent.ref) is None:
-                    self._leave(member)  # evicted
-            elif not torrent.complete.is_set():
-                if now - torrent.progressed > self._patience:
-                    torrent.fail(
-                        UnavailableError(
-                            f"nobody delivered {torrent.target} for {self._patience:.0f} s",
-                            hint="Check that a peer which has it is online and can be reached.",
-                        )
-                    )
-                self._report(member)
+            try:
+                self._tend(member)
+            except Exception:  # of one download or one listener: the others go on
+                log.exception("%s broke off", member.torrent.target)
+                if not member.torrent.seeding:
+                    member.torrent.fail(_broken())
         sent = 0
         for member in list(self._members.values()):
             sent += self._announce_due(member)
             if sent >= MAX_ANNOUNCES:
                 break
         self._direct.tick()
+
+    def _tend(self, member: Member) -> None:
+        torrent = member.torrent
+        torrent.tick()
+        if torrent.seeding:
+            if torrent.ref is not None and self._store.info_of(torrent.ref) is None:
+                self._leave(member)  # evicted
+        elif not torrent.complete.is_set():
+            if self._clock() - torrent.progressed > self._patience:
+                torrent.fail(
+                    UnavailableError(
+                        f"nobody delivered {torrent.target} for {self._patience:.0f} s",
+                        hint="Check that a peer which has it is online and can be reached.",
+                    )
+                )
+            self._report(member)
 
     # -- the tracker ------------------------------------------------------------------------
 
@@ -482,3 +494,7 @@ class BlobSwarm:
                 self._rendezvous.offered(member, message)
             case RelayedAnswer():
                 self._rendezvous.answered(message)
+
+
+def _broken() -> UnavailableError:
+    return UnavailableError("the download broke off", hint="This is a bug; please report it.")

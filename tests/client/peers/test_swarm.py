@@ -11,6 +11,7 @@ from client.peers.engine import SEED_REASON
 from client.peers.stats import Progress
 from client.peers.swarm import BlobSwarm
 from client.peers.transport import MemoryConnector
+from client.shelf import BlobShelf
 from tests.client.peers.conftest import Peers, Tracker, until
 from workunits.errors import MalformedError, UnavailableError
 from workunits.metainfo import Hasher, Metainfo, build_info
@@ -170,6 +171,28 @@ async def test_a_web_seed_with_wrong_bytes_is_left_and_a_peer_helps(
         first, store = await peers.add(connector=network)
         first.seed(store.add(DATA))
         assert (await fetching).read_bytes() == DATA
+
+
+async def test_a_bug_in_one_download_ends_that_one_and_no_other(
+    peers: Peers, tracker: Tracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = MemoryConnector()
+    other = b"another one" * 1000
+    async with peers:
+        second, _ = await peers.add(connector=network)
+
+        def broken(progress: Progress) -> None:
+            raise BrokenPipeError("nobody looks at it")
+
+        failing = start(second.fetch(REF, progress=broken))
+        fetching = start(second.fetch(info_of(other).ref))
+        with pytest.raises(UnavailableError, match="broke off"):
+            await failing
+        monkeypatch.setattr(BlobShelf, "begin", None)
+        with pytest.raises(UnavailableError, match="broke off"):
+            first, store = await peers.add(connector=network)
+            first.seed(store.add(other))
+            await fetching
 
 
 # -- seeding ------------------------------------------------------------------------------------
