@@ -580,6 +580,7 @@ class NativeSwarm:
         if member.storage is not None and member.fresh and not member.flushing:
             member.flushing, member.fresh = member.fresh, set()
             member.handle.flush_cache()
+        self._tracker.tick(member, now)
         member.report()
 
 

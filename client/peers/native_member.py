@@ -64,6 +64,9 @@ class NativeMember:
     peer_id: bytes = b""
     """What libtorrent calls itself here; empty before it has announced."""
 
+    announced: float = 0.0
+    """When it last announced over the WebSocket."""
+
     answered: int = 0
     """Offers of others since it did."""
 

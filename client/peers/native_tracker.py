@@ -161,6 +161,13 @@ class NativeTracker:
             member.refused = False
             self._reannounce(member)
 
+    def tick(self, member: NativeMember, now: float) -> None:
+        """Look after a download. Call about once a second."""
+        lonely = member.others and not member.peers
+        if lonely and self.online and now - member.announced > HUNGRY_SECONDS:
+            member.announced = now
+            self._reannounce(member)
+
     def left(self, member: NativeMember) -> None:
         """A torrent was left."""
         if member.peer_id:
@@ -206,6 +213,7 @@ class NativeTracker:
             self._tell(AnnounceReply(message.info_hash, IDLE_SECONDS, 0, 0))
         elif isinstance(message, Announce) and member is not None:
             member.peer_id, member.answered = message.peer_id, 0
+            member.announced = self._clock()
             if not self._socket.send(message.encode()):
                 self._tell(AnnounceReply(message.info_hash, IDLE_SECONDS, 0, 0))
 
@@ -256,8 +264,6 @@ class NativeTracker:
                 member.refused = False
                 member.others = message.complete + message.incomplete - 1
                 interval = max(INTERVALS[0], min(INTERVALS[1], message.interval))
-                if member.others > 0 and not member.seeding and not member.peers:
-                    interval = HUNGRY_SECONDS
                 self._tell(replace(message, interval=interval, min_interval=None))
             case RelayedOffer():
                 self._offered(member, message)
@@ -271,6 +277,7 @@ class NativeTracker:
         if message.peer_id == member.peer_id:
             return
         member.answered += 1
+        member.others = member.others or 1
         self._describe(message)
         if member.answered == OFFERS:
             # It answers no more of them until it has announced again.

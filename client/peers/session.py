@@ -31,6 +31,9 @@ SLOTS = 8
 OFFERS = 6
 """Offers in one announce, and answers between two; libtorrent announces hybrid torrents twice."""
 
+CONNECT_SECONDS = 30
+"""How long an offer waits for its answer, and both for a connection."""
+
 MEGABYTE = 1024 * 1024
 QUEUE = 8 * MEGABYTE
 """Bytes that may wait for the disk: most of what libtorrent uses of our memory."""
@@ -63,6 +66,7 @@ def settings_of(network: Network, limits: Rates) -> dict[str, object]:
         "listen_interfaces": ",".join(f"{host}:{port}" for host in hosts),
         "webtorrent_stun_server": "",
         "max_webtorrent_offers": OFFERS,
+        "webtorrent_connection_timeout": CONNECT_SECONDS,
         "enable_incoming_tcp": direct,
         "enable_outgoing_tcp": direct,
         "enable_incoming_utp": direct,
