@@ -13,6 +13,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache, partial
 from hashlib import sha1, sha256
 from pathlib import Path
@@ -23,7 +24,7 @@ from client.folder_storage import Files, FolderStorage
 from client.journal import Journal
 from client.peers.storage import Halted, never
 from client.syncer import Syncer
-from workunits.errors import LocalError, SwarmError, UnavailableError
+from workunits.errors import LocalError, MalformedError, SwarmError, UnavailableError
 from workunits.ids import HASH_SIZE
 from workunits.metainfo import LEAF_SIZE, layer_root
 from workunits.torrents import (
@@ -41,6 +42,7 @@ SLACK = 10.0
 """Seconds after its last record in which a download that was cut off may still have written."""
 
 JOURNAL = ".{}.swarm"
+_HEAD, _TAIL = JOURNAL.split("{}")
 _DIGITS = 16
 _LOCK_TRIES, _LOCK_PAUSE = 10, 0.05
 """A download of this process that was closed just now may still be writing down what it kept."""
@@ -65,13 +67,20 @@ def places_of(info: TorrentInfo, name: str = "") -> tuple[Parts, ...]:
     """Where the files of a torrent go below the folder it is fetched into.
 
     A blob is named by its hash, so ``name`` is used for it, where it can be the name of a file.
+    Raises ``MalformedError`` for the name of a journal: with one of their own making, torrents
+    could have us take wrong bytes for verified ones.
     """
+    places = tuple(file.path for file in info.files)
     if name and info.is_blob:
-        try:
-            return ((check_component(name.encode()),),)
-        except (SwarmError, UnicodeEncodeError):
-            pass
-    return tuple(file.path for file in info.files)
+        with suppress(SwarmError, UnicodeEncodeError):
+            places = ((check_component(name.encode()),),)
+    top = places[0][0].lower()
+    if top.startswith(_HEAD) and top.endswith(_TAIL):
+        raise MalformedError(
+            f"a torrent called {places[0][0]!r} would look like a part of another one's download",
+            hint="Ask whoever made it to give it another name.",
+        )
+    return places
 
 
 def journal_of(places: Sequence[Parts]) -> str:
@@ -440,6 +449,12 @@ def _resume(path: Path, info: TorrentInfo) -> tuple[Journal, dict[int, bytes]]:
 
 def _lock(path: Path) -> int:
     number = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    if os.fstat(number).st_uid != os.geteuid():
+        os.close(number)
+        raise LocalError(
+            f"{path} is somebody else's: what it says may not be true",
+            hint="Fetch into another folder, or delete that file.",
+        )
     for tried in range(_LOCK_TRIES):
         if tried:
             time.sleep(_LOCK_PAUSE)

@@ -1,12 +1,14 @@
 """A journal says what is on disk, whatever became of its end, and nothing that it does not know."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from client.folders import FolderShelf, places_of
 from client.journal import (
     SALT_SIZE,
     Journal,
@@ -15,6 +17,9 @@ from client.journal import (
     parse_journal,
     read_journal,
 )
+from tests.client.receiving import info_of
+from workunits.errors import LocalError, MalformedError
+from workunits.torrents import of_blob
 
 V2 = bytes(range(32))
 SALT = b"s" * SALT_SIZE
@@ -108,3 +113,26 @@ def test_a_disk_that_takes_a_part_is_an_error_and_the_part_is_overwritten(
     journal.append([(2, V2)])
     journal.close()
     assert read_journal(path, V2, 10) == {2: V2}
+
+
+def test_no_torrent_may_be_called_like_a_journal() -> None:
+    info = of_blob(info_of(b"content"))
+    for name in (".D.swarm", ".d.SWARM"):
+        files = (replace(info.files[0], path=(name,)),)
+        with pytest.raises(MalformedError, match="look like"):
+            places_of(replace(info, name=name, files=files))
+        with pytest.raises(MalformedError, match="look like"):
+            places_of(info, name)
+
+
+def test_a_journal_of_somebody_else_is_not_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = of_blob(info_of(b"content"))
+    shelf = FolderShelf(tmp_path, info)
+    storage = shelf.begin(info)
+    storage.close()
+    storage.wait()
+    monkeypatch.setattr(os, "geteuid", lambda: 4711)
+    with pytest.raises(LocalError, match="somebody else"):
+        shelf.begin(info)
