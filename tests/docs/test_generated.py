@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from client.peers import swarm, torrent, upload, webrtc
+from client.peers import company, swarm, upload, webrtc
 from client.peers.protocol import MAX_BLOCK
 from tests.docs import render
 from tests.docs.pages import ROOT, page
@@ -152,8 +152,8 @@ def test_the_environment_of_a_unit_is_in_the_protocol() -> None:
         f"`hold` 0 to {MAX_HOLD:,}",
         f"at most {MAX_BLOCK // 1024} KiB are served",
         f"in turns of {upload.ROTATION:g} seconds",
-        f"after {torrent.KEEPALIVE:g} seconds of silence",
-        f"silent for {torrent.SILENCE_TIMEOUT:g} seconds",
+        f"after {company.KEEPALIVE:g} seconds of silence",
+        f"silent for {company.SILENCE_TIMEOUT:g} seconds",
         f"delivered anything for {swarm.GRACE:g} seconds",
         f"label `{webrtc.LABEL}`",
     ],
