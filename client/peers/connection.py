@@ -124,7 +124,8 @@ async def _write(connection: Connection, owner: Owner, clock: Callable[[], float
                 continue
             part = owner.next_part(connection)
             if part is not None:
-                await channel.send(part)
+                if part:  # there is no answer for who does not say how to spell it
+                    await channel.send(part)
                 continue
             block = owner.next_block(connection)
             if block is None:

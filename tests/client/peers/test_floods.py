@@ -5,12 +5,12 @@ from hashlib import sha1
 from pathlib import Path
 from random import Random
 
-from client.peers import events, extensions, protocol
+from client.peers import download, events, extensions, protocol
 from client.peers.addresses import AddressBook
 from client.peers.company import BAN, RELIEF, USELESS, Company
 from client.peers.connection import Connection
 from client.peers.extensions import Address
-from client.peers.layout import BLOCK_SIZE, Layout
+from client.peers.layout import BLOCK_SIZE, Block, Layout
 from client.peers.member import MAX_CONNECTIONS, MAX_PEERS, RESERVED, Member, Roster
 from client.peers.protocol import PeerWire
 from client.peers.signalling import Schedule
@@ -222,3 +222,35 @@ def test_who_crowds_what_we_seed_leaves_room_for_downloads() -> None:
     assert len(fetched.torrent.company) == MAX_PEERS and not roster.welcome(fetched)
     now += USELESS + 1
     assert roster.welcome(fetched) and len(fetched.torrent.company) == MAX_PEERS - 1
+
+
+async def test_who_asks_for_metainfo_and_cannot_take_it_is_served_nothing() -> None:
+    info = info_of(2)
+    near, far = MemoryChannel.pair()
+    torrent = Torrent(
+        *(Target(info.v1, None), Zeros(info, complete=True), OURS),
+        rng=Random(1),
+        clock=lambda: 0.0,
+    )
+    wire = PeerWire((info.v1, None), THEIRS, Layout.of_torrent(info), len(info.raw), 0.0)
+    asks = protocol.message(protocol.EXTENDED, b"\1" + encode({"msg_type": 0, "piece": 0}))
+    choice = protocol.message(protocol.INTERESTED)
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(torrent.attach(near, THEIRS))
+        await far.send(wire.handshake() + asks + choice)
+        heard: list[object] = []
+        async with asyncio.timeout(10):
+            while events.Choking(on=False) not in heard:
+                data = await far.receive()
+                assert data
+                heard += wire.receive(data, 0.0)
+        assert not any(isinstance(each, extensions.MetadataReceived) for each in heard)
+        task.cancel()
+
+
+def test_a_web_seed_that_was_slow_is_still_trusted() -> None:
+    info = info_of(2)
+    torrent = Torrent(*(Target(info.v1, None), Zeros(info), OURS), rng=Random(1), clock=lambda: 0.0)
+    for ban in (False, True):
+        torrent._tell(download.Drop("seed", "it sends nothing", ban=ban))
+        assert torrent.lending.supply("seed", Block(0, 0, BLOCK_SIZE), b"") is not ban
