@@ -7,7 +7,7 @@ download are ours. What it cannot do is in ``client.peers.engine``.
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from random import Random
 from types import TracebackType
@@ -19,7 +19,9 @@ import libtorrent
 from client.blobs import BlobStore
 from client.folders import FolderShelf, places_of
 from client.peers.engine import EVERYWHERE, GRACE, PATIENCE, SEED_REASON
+from client.peers.native_alerts import NativeAlerts
 from client.peers.native_member import Listener, NativeMember
+from client.peers.native_params import FLAGS, SEED, extend, params_of, place
 from client.peers.native_tracker import NativeTracker
 from client.peers.native_webseed import assist
 from client.peers.network import Network
@@ -28,12 +30,12 @@ from client.peers.stats import BlobStats, SwarmStats, Traffic
 from client.peers.storage import begin
 from client.peers.throttle import Rates
 from client.peers.webseed import WebSeed
-from workunits.errors import LocalError, MalformedError, SwarmError, UnavailableError
+from workunits.errors import LocalError, SwarmError, UnavailableError
 from workunits.ids import BlobRef
 from workunits.links import Target
-from workunits.metainfo import Metainfo, parse_info
+from workunits.metainfo import Metainfo
 from workunits.signing import Identity
-from workunits.torrents import TorrentInfo, parse_torrent_info
+from workunits.torrents import TorrentInfo
 
 if TYPE_CHECKING:
     from client.peers.extensions import Gossip
@@ -44,10 +46,6 @@ CONTENT = "content"
 TICK = 1.0
 FINAL_SECONDS = 5.0
 """How long the end of a swarm waits for libtorrent to put on disk what it has."""
-
-_FLAGS = libtorrent.torrent_flags
-_SEED = _FLAGS.upload_mode | _FLAGS.no_verify_files
-"""Content of ours was checked when it came. libtorrent must never mend it: others read it too."""
 
 
 class NativeSwarm:
@@ -82,7 +80,10 @@ class NativeSwarm:
         self._tasks: set[asyncio.Task[None]] = set()
         self._past = Traffic()
         self._base = tracker.rstrip("/")
-        self._session = Session(network, self._limits, self._heard)
+        self._alerts = NativeAlerts(
+            store, self._members, clock=lambda: self._clock(), leave=self._leave
+        )
+        self._session = Session(network, self._limits, self._alerts.hear)
         self._tracker = NativeTracker(
             *(self._base, network, self._session, self._members),
             identity=identity,
@@ -198,9 +199,9 @@ class NativeSwarm:
             known = target.known
             shelf = FolderShelf(folder, name=target.name, layers=known.layers if known else {})
             # Until the metainfo is here nothing is fetched: it says what may be overwritten.
-            params = self._params(target.v1, target.v2, folder)
-            params.flags |= _FLAGS.default_dont_download
-            self._extend(params, target)
+            params = params_of(target.v1, target.v2, folder, self._tracker.urls())
+            params.flags |= FLAGS.default_dont_download
+            extend(params, target)
             member = self._add(target.hash20, params, shelf=shelf)
             member.info = known.info if known else None
             member.result = asyncio.get_running_loop().create_future()
@@ -223,39 +224,14 @@ class NativeSwarm:
             return
         shelf = FolderShelf(folder, info, name=name, layers=layers, complete=True)
         shelf.open().close()  # whether it is there
-        params = self._params(info.v1, info.v2, folder, info.raw, layers)
-        _place(params, places_of(info, name))
+        urls = self._tracker.urls()
+        params = params_of(info.v1, info.v2, folder, urls, raw=info.raw, layers=layers)
+        place(params, places_of(info, name))
         params.have_pieces = [True] * info.count
-        params.flags |= _SEED
+        params.flags |= SEED
         self._add(info.hash20, params, shelf=shelf, info=info, seeding=True)
 
     # -- members ----------------------------------------------------------------------------
-
-    def _params(
-        self,
-        v1: bytes | None,
-        v2: bytes | None,
-        folder: Path,
-        raw: bytes | None = None,
-        layers: Mapping[bytes, bytes] | None = None,
-    ) -> Any:
-        if raw is not None:
-            params = _load(raw, layers or {})
-        else:
-            params = libtorrent.add_torrent_params()
-            halves: list[Any] = [libtorrent.sha1_hash(v1)] if v1 else []
-            halves += [libtorrent.sha256_hash(v2)] if v2 else []
-            params.info_hashes = libtorrent.info_hash_t(*halves)
-        params.save_path = str(folder)
-        params.trackers = self._tracker.urls()
-        params.flags = _FLAGS.disable_dht | _FLAGS.apply_ip_filter
-        return params
-
-    def _extend(self, params: Any, target: Target) -> None:
-        """What a link says of where else to look."""
-        known = target.known
-        params.trackers = [*params.trackers, *target.trackers, *(known.trackers if known else ())]
-        params.url_seeds = [*target.webseeds, *(known.webseeds if known else ())]
 
     def _add(self, name: bytes, params: Any, **about: Any) -> NativeMember:
         handle = self._admit(params)
@@ -290,10 +266,10 @@ class NativeSwarm:
         info, path = self._store.info_of(ref), self._store.path_of(ref)
         if self._member_of(ref) is not None or info is None or path is None or not ref.length:
             return
-        params = self._params(ref.v1, ref.v2, path.parent, info.raw)
+        params = params_of(ref.v1, ref.v2, path.parent, self._tracker.urls(), raw=info.raw)
         params.renamed_files = {0: CONTENT}
         params.have_pieces = [True] * info.count
-        params.flags |= _SEED
+        params.flags |= SEED
         self._add(ref.v1, params, ref=ref, blob=info, seeding=True)
 
     def _begin(self, ref: BlobRef) -> NativeMember:
@@ -310,11 +286,12 @@ class NativeSwarm:
 
     def _blob_params(self, ref: BlobRef, info: Metainfo | None, have: frozenset[int]) -> Any:
         folder = self._store.part_folder(ref)
-        params = self._params(ref.v1, ref.v2, folder, info.raw if info is not None else None)
+        raw = info.raw if info is not None else None
+        params = params_of(ref.v1, ref.v2, folder, self._tracker.urls(), raw=raw)
         params.renamed_files = {0: CONTENT}
         if info is not None and have:
             params.have_pieces = [piece in have for piece in range(info.count)]
-            params.flags |= _FLAGS.no_verify_files
+            params.flags |= FLAGS.no_verify_files
         return params
 
     async def _wait(self, member: NativeMember, progress: Listener | None) -> Any:
@@ -371,7 +348,7 @@ class NativeSwarm:
             self._leave(member)
             raise
         member.seeding = True
-        member.handle.set_flags(_FLAGS.upload_mode)
+        member.handle.set_flags(FLAGS.upload_mode)
         self._refresh([member])
         member.report()
         if not result.done():
@@ -406,12 +383,12 @@ class NativeSwarm:
         if info is None:
             info = await member.ask("metadata")
         storage = member.storage = await begin(shelf, info)
-        params = self._params(info.v1, info.v2, folder, info.raw)
-        self._extend(params, target)
-        _place(params, places_of(info, target.name))
+        params = params_of(info.v1, info.v2, folder, self._tracker.urls(), raw=info.raw)
+        extend(params, target)
+        place(params, places_of(info, target.name))
         params.have_pieces = [piece in storage.verified for piece in range(info.count)]
-        params.flags |= _FLAGS.no_verify_files
-        params.flags |= _FLAGS.sequential_download if sequential else 0
+        params.flags |= FLAGS.no_verify_files
+        params.flags |= FLAGS.sequential_download if sequential else 0
         member.kept = sum(map(info.size_of, storage.verified))
         member.progressed = self._clock()
         self._replace(member, params)
@@ -448,54 +425,6 @@ class NativeSwarm:
         if asked:
             await asyncio.wait(asked, timeout=FINAL_SECONDS)
 
-    # -- alerts -----------------------------------------------------------------------------
-
-    def _heard(self, alert: Any) -> None:
-        if not isinstance(alert, libtorrent.torrent_alert):
-            return
-        hashes = alert.handle.info_hashes()
-        member = self._members.get(hashes.v1.to_bytes()) if hashes.has_v1() else None
-        if member is None and hashes.has_v2():
-            member = self._members.get(hashes.v2.to_bytes()[:20])
-        if member is None or member.handle != alert.handle:
-            return
-        match alert:
-            case libtorrent.piece_finished_alert():
-                member.progressed = self._clock()
-                member.fresh.add(alert.piece_index)
-                member.answer(f"piece {alert.piece_index}", True)
-            case libtorrent.hash_failed_alert():
-                member.answer(f"piece {alert.piece_index}", False)
-            case libtorrent.metadata_received_alert():
-                self._know(member)
-            case libtorrent.torrent_finished_alert() if member.storage is not None:
-                member.ended.set()
-            case libtorrent.save_resume_data_alert():
-                member.answer("resume", libtorrent.write_resume_data(alert.params))
-            case libtorrent.save_resume_data_failed_alert():
-                member.answer("resume", {})
-            case libtorrent.cache_flushed_alert():
-                self._flushed(member)
-            case libtorrent.storage_moved_alert():
-                member.answer("moved", None)
-            case libtorrent.storage_moved_failed_alert():
-                member.answer("moved", LocalError(alert.message()))
-            case libtorrent.torrent_error_alert() | libtorrent.file_error_alert():
-                self._broken(member, alert)
-
-    def _know(self, member: NativeMember) -> None:
-        """The info dictionary came from a peer; libtorrent has checked its hashes."""
-        raw = bytes(member.handle.torrent_file().info_section())
-        try:
-            if member.ref is None:
-                member.info = parse_torrent_info(raw)
-                member.answer("metadata", member.info)
-            elif member.blob is None:
-                member.blob = parse_info(raw, member.ref)
-                member.storage = self._store.begin(member.blob)
-        except SwarmError as error:
-            member.fail(error)
-
     def _told(self, member: NativeMember, ref: BlobRef, info: Metainfo) -> None:
         """The info dictionary came from the web seed."""
         if member.blob is not None:
@@ -505,28 +434,6 @@ class NativeSwarm:
             self._replace(member, self._blob_params(ref, info, member.storage.verified))
         except SwarmError as error:
             member.fail(error)
-
-    def _flushed(self, member: NativeMember) -> None:
-        """What libtorrent held of some pieces is written."""
-        pieces, member.flushing = member.flushing, set()
-        if member.storage is not None and not member.ended.is_set():
-            try:
-                for piece in pieces:
-                    member.storage.keep(piece, b"")
-            except SwarmError as error:
-                member.fail(error)
-        member.answer("flushed", None)
-
-    def _broken(self, member: NativeMember, alert: Any) -> None:
-        reason = alert.error.message()
-        if member.seeding:
-            log.warning("torrent %s is served no longer: %s", member.name.hex(), reason)
-            self._leave(member)
-        elif alert.error.category().name() == "libtorrent":
-            # Its own complaints are about the torrent: its two halves name different bytes.
-            member.fail(MalformedError(f"the torrent is no good: {reason}"))
-        else:
-            member.fail(LocalError(f"libtorrent cannot go on: {reason}", hint="Check the disk."))
 
     # -- tasks ------------------------------------------------------------------------------
 
@@ -559,6 +466,7 @@ class NativeSwarm:
     def _tick(self, now: float) -> None:
         self._refresh([member for member in self._members.values() if not member.seeding])
         for member in list(self._members.values()):
+            self._tracker.tick(member, now)
             if not member.seeding:
                 self._watch(member, now)
             elif member.ref is not None and self._store.info_of(member.ref) is None:
@@ -580,36 +488,4 @@ class NativeSwarm:
         if member.storage is not None and member.fresh and not member.flushing:
             member.flushing, member.fresh = member.fresh, set()
             member.handle.flush_cache()
-        self._tracker.tick(member, now)
         member.report()
-
-
-def _load(raw: bytes, layers: Mapping[bytes, bytes]) -> Any:
-    """Parameters with metainfo; ``layers`` are piece layers by pieces root."""
-    found = sorted(layers.items())
-    entries = b"".join(b"32:%b%d:%b" % (root, len(layer), layer) for root, layer in found)
-    try:
-        if entries:
-            torrent = b"d4:info%b12:piece layersd%bee" % (raw, entries)
-            return libtorrent.load_torrent_buffer(torrent)
-        params = libtorrent.add_torrent_params()
-        params.ti = libtorrent.torrent_info(b"d4:info%be" % raw)
-    except RuntimeError as error:
-        raise MalformedError(
-            f"libtorrent does not take the metainfo: {error}", hint="Ask for another torrent."
-        ) from None
-    return params
-
-
-def _place(params: Any, places: Sequence[Sequence[str]]) -> None:
-    """Say where the files go; padding is no file."""
-    info = params.ti
-    files = info.layout() if hasattr(info, "layout") else info.files()  # from 2.1, and before
-    real = [
-        index
-        for index in range(files.num_files())
-        if not files.file_flags(index) & libtorrent.file_flags_t.flag_pad_file
-    ]
-    params.renamed_files = {
-        index: "/".join(place) for index, place in zip(real, places, strict=True)
-    }

@@ -67,6 +67,9 @@ class NativeMember:
     announced: float = 0.0
     """When it last announced over the WebSocket."""
 
+    told: bool = False
+    """Whether the tracker has heard of it since we are connected."""
+
     answered: int = 0
     """Offers of others since it did."""
 

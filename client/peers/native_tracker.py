@@ -54,6 +54,9 @@ PASS_SECONDS = 20 * 3600
 HUNGRY_SECONDS = 12
 """Between the announces of a download without peers."""
 
+RETRY_SECONDS = 2
+"""Between attempts to have libtorrent announce what the tracker has not heard of yet."""
+
 INTERVALS = (30, 900)
 """Seconds; what a tracker may ask for as the interval."""
 
@@ -162,9 +165,10 @@ class NativeTracker:
             self._reannounce(member)
 
     def tick(self, member: NativeMember, now: float) -> None:
-        """Look after a download. Call about once a second."""
-        lonely = member.others and not member.peers
-        if lonely and self.online and now - member.announced > HUNGRY_SECONDS:
+        """Look after a torrent. Call about once a second."""
+        lonely = member.others and not member.peers and not member.seeding
+        wait = HUNGRY_SECONDS if member.told else RETRY_SECONDS
+        if self.online and (lonely or not member.told) and now - member.announced > wait:
             member.announced = now
             self._reannounce(member)
 
@@ -214,7 +218,8 @@ class NativeTracker:
         elif isinstance(message, Announce) and member is not None:
             member.peer_id, member.answered = message.peer_id, 0
             member.announced = self._clock()
-            if not self._socket.send(message.encode()):
+            member.told = self._socket.send(message.encode())
+            if not member.told:
                 self._tell(AnnounceReply(message.info_hash, IDLE_SECONDS, 0, 0))
 
     async def _pass_on(self, request: web.Request) -> web.Response:
@@ -313,6 +318,7 @@ class NativeTracker:
 
     def _connected(self) -> None:
         for member in self._members.values():
+            member.told = False
             self._reannounce(member)
 
     def _reannounce(self, member: NativeMember) -> None:

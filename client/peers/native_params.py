@@ -1,0 +1,78 @@
+"""What libtorrent is told of a torrent that it is given."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import libtorrent
+
+from workunits.errors import MalformedError
+from workunits.links import Target
+
+FLAGS = libtorrent.torrent_flags
+SEED = FLAGS.upload_mode | FLAGS.no_verify_files
+"""Content of ours was checked when it came. libtorrent must never mend it: others read it too."""
+
+
+def params_of(
+    v1: bytes | None,
+    v2: bytes | None,
+    folder: Path,
+    trackers: list[str],
+    *,
+    raw: bytes | None = None,
+    layers: Mapping[bytes, bytes] | None = None,
+) -> Any:
+    """A torrent by its hashes, or with its metainfo ``raw`` and its piece ``layers`` by root.
+
+    Raises ``MalformedError``.
+    """
+    if raw is not None:
+        params = _load(raw, layers or {})
+    else:
+        params = libtorrent.add_torrent_params()
+        halves: list[Any] = [libtorrent.sha1_hash(v1)] if v1 else []
+        halves += [libtorrent.sha256_hash(v2)] if v2 else []
+        params.info_hashes = libtorrent.info_hash_t(*halves)
+    params.save_path = str(folder)
+    params.trackers = trackers
+    params.flags = FLAGS.disable_dht | FLAGS.apply_ip_filter
+    return params
+
+
+def extend(params: Any, target: Target) -> None:
+    """Add what a link says of where else to look."""
+    known = target.known
+    params.trackers = [*params.trackers, *target.trackers, *(known.trackers if known else ())]
+    params.url_seeds = [*target.webseeds, *(known.webseeds if known else ())]
+
+
+def place(params: Any, places: Sequence[Sequence[str]]) -> None:
+    """Say where the files go; padding is no file."""
+    info = params.ti
+    files = info.layout() if hasattr(info, "layout") else info.files()  # from 2.1, and before
+    real = [
+        index
+        for index in range(files.num_files())
+        if not files.file_flags(index) & libtorrent.file_flags_t.flag_pad_file
+    ]
+    params.renamed_files = {
+        index: "/".join(parts) for index, parts in zip(real, places, strict=True)
+    }
+
+
+def _load(raw: bytes, layers: Mapping[bytes, bytes]) -> Any:
+    """Parameters with metainfo; ``layers`` are piece layers by pieces root."""
+    found = sorted(layers.items())
+    entries = b"".join(b"32:%b%d:%b" % (root, len(layer), layer) for root, layer in found)
+    try:
+        if entries:
+            torrent = b"d4:info%b12:piece layersd%bee" % (raw, entries)
+            return libtorrent.load_torrent_buffer(torrent)
+        params = libtorrent.add_torrent_params()
+        params.ti = libtorrent.torrent_info(b"d4:info%be" % raw)
+    except RuntimeError as error:
+        raise MalformedError(
+            f"libtorrent does not take the metainfo: {error}", hint="Ask for another torrent."
+        ) from None
+    return params
