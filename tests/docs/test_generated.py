@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from client.peers import company, swarm, upload, webrtc
+from client.peers import company, engine, upload, webrtc
 from client.peers.protocol import MAX_BLOCK
 from tests.docs import render
 from tests.docs.pages import ROOT, page
@@ -154,7 +154,7 @@ def test_the_environment_of_a_unit_is_in_the_protocol() -> None:
         f"in turns of {upload.ROTATION:g} seconds",
         f"after {company.KEEPALIVE:g} seconds of silence",
         f"silent for {company.SILENCE_TIMEOUT:g} seconds",
-        f"delivered anything for {swarm.GRACE:g} seconds",
+        f"delivered anything for {engine.GRACE:g} seconds",
         f"label `{webrtc.LABEL}`",
     ],
 )

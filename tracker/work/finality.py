@@ -41,6 +41,7 @@ class Finality:
         unit.passed, unit.opinions = set(), {}
         del job.units[unit.index]
         job.settled[unit.index] = unit
+        job.version += 1
         floor.touch(unit)
         if job.count(unit.index, -1):
             self._close(job, job.batch(unit.index))

@@ -47,6 +47,19 @@ def settling(world: World, demands: Demands = RARELY) -> tuple[Job, list[Actor]]
     return job, actors
 
 
+def test_who_follows_a_job_hears_that_a_unit_was_settled() -> None:
+    world = World()
+    one, other = world.actor("one"), world.actor("other")
+    job = economy(world, 2)
+    for actor in (one, other):
+        actor.commit()
+    one.reveal()
+    before = job.version
+    other.reveal()
+    assert len(job.settled) + job.accepted == 2
+    assert job.version > before
+
+
 def test_a_verdict_is_not_final_and_not_paid_before_its_batch_is_complete() -> None:
     world = World()
     one, other = world.actor("one"), world.actor("other")
