@@ -75,6 +75,7 @@ class NativeSwarm:
         self._grace = grace
         self._patience = patience
         self._limits = limits or network.limits
+        self._network = network
         self._rng = rng or Random(secrets.randbits(64))  # noqa: S311 - jitter is no secret
         self._members: dict[bytes, NativeMember] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -201,7 +202,7 @@ class NativeSwarm:
             # Until the metainfo is here nothing is fetched: it says what may be overwritten.
             params = params_of(target.v1, target.v2, folder, self._tracker.urls())
             params.flags |= FLAGS.default_dont_download
-            extend(params, target)
+            extend(params, target, self._network)
             member = self._add(target.hash20, params, shelf=shelf)
             member.info = known.info if known else None
             member.result = asyncio.get_running_loop().create_future()
@@ -384,7 +385,7 @@ class NativeSwarm:
             info = await member.ask("metadata")
         storage = member.storage = await begin(shelf, info)
         params = params_of(info.v1, info.v2, folder, self._tracker.urls(), raw=info.raw)
-        extend(params, target)
+        extend(params, target, self._network)
         place(params, places_of(info, target.name))
         params.have_pieces = [piece in storage.verified for piece in range(info.count)]
         params.flags |= FLAGS.no_verify_files

@@ -3,9 +3,12 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import libtorrent
 
+from client.peers.addresses import Reachable, Zone, zone_of
+from client.peers.network import Network, TcpPolicy
 from workunits.errors import MalformedError
 from workunits.links import Target
 
@@ -40,11 +43,22 @@ def params_of(
     return params
 
 
-def extend(params: Any, target: Target) -> None:
-    """Add what a link says of where else to look."""
+def extend(params: Any, target: Target, network: Network) -> None:
+    """Add what a link says of where else to look, as far as ``network`` lets it know of us."""
     known = target.known
-    params.trackers = [*params.trackers, *target.trackers, *(known.trackers if known else ())]
+    told = (*target.trackers, *(known.trackers if known else ()))
+    params.trackers = [*params.trackers, *(url for url in told if _serves(url, network))]
     params.url_seeds = [*target.webseeds, *(known.webseeds if known else ())]
+
+
+def _serves(url: str, network: Network) -> bool:
+    """Whether a tracker is of use: over HTTP and UDP it tells others where to dial us."""
+    parts = urlsplit(url)
+    if parts.scheme in ("ws", "wss") or network.tcp is TcpPolicy.ALWAYS:
+        return True
+    host = parts.hostname or ""
+    zone = Zone.HOST if host == "localhost" else zone_of(host)
+    return network.dials and Reachable(zone).local
 
 
 def place(params: Any, places: Sequence[Sequence[str]]) -> None:
