@@ -11,6 +11,7 @@ import asyncio
 import logging
 import re
 import secrets
+import socket
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -115,8 +116,8 @@ class NativeTracker:
         app.router.add_get(self._path, self._serve, allow_head=False)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=FAREWELL)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
-        await site.start()
+        self._door = socket.create_server(("127.0.0.1", 0))
+        await web.SockSite(self._runner, self._door).start()
         self._port: int = self._runner.addresses[0][1]
 
     async def close(self) -> None:
@@ -127,6 +128,11 @@ class NativeTracker:
                 while not self._goodbyes.empty():
                     group.create_task(self._ask(self._goodbyes.get_nowait()))
                 await self._quiet.wait()
+        # asyncio forgets a connection that it takes while its server closes: first take no more.
+        with suppress(RuntimeError):  # uvloop, which has no such fault
+            asyncio.get_running_loop().remove_reader(self._door)
+        for _ in range(2):
+            await asyncio.sleep(0)
         if self._inside is not None:
             await self._inside.close()
         await self._runner.cleanup()

@@ -5,14 +5,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import bencodepy
 from yarl import URL
 
 from client.blobs import BlobStore
-from client.peers.swarm import BlobSwarm
+from client.peers.engine import AIORTC, EVERYWHERE, Engine, choose
+from client.peers.network import Network
 from workunits.metainfo import Torrent, encode_torrent, hash_stream
 
 ANNOUNCED_SECONDS = 30.0
@@ -23,11 +23,12 @@ NEVER = 1000.0
 
 @asynccontextmanager
 async def member(
-    tracker: str, folder: Path, **options: Any
-) -> AsyncIterator[tuple[BlobSwarm, BlobStore]]:
+    tracker: str, folder: Path, *, engine: str = AIORTC, network: Network = EVERYWHERE
+) -> AsyncIterator[tuple[Engine, BlobStore]]:
     """A peer of ours with an empty store in ``folder``, until the block is left."""
+    make = choose(engine)
     with BlobStore(folder, quota=QUOTA) as store:
-        async with BlobSwarm(store, tracker, grace=NEVER, patience=NEVER, **options) as swarm:
+        async with make(store, tracker, network=network, grace=NEVER, patience=NEVER) as swarm:
             yield swarm, store
 
 

@@ -22,8 +22,11 @@ QUIET: Any = {
     "allow_multiple_connections_per_ip": True,
     "alert_mask": 0,
 }
-WAYS = {"webrtc": "ws", "tcp": "http"}
-"""How content travels, and what scheme of announcing leads there."""
+SCHEMES = {"webrtc": "ws", "tcp": "http", "utp": "http"}
+"""What scheme of announcing leads to which way for content."""
+
+WAYS = [("aiortc", "webrtc"), ("aiortc", "tcp"), ("libtorrent", "webrtc"), ("libtorrent", "utp")]
+"""Our engine, and the only way that the other libtorrent takes."""
 
 
 def settings(way: str) -> Any:
@@ -56,14 +59,14 @@ def add(session: libtorrent.session, added: bytes | str, folder: Path) -> libtor
     return session.add_torrent(params)
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("by", ["torrent", "magnet", "magnet of v1"])
+@pytest.mark.parametrize(("engine", "way"), WAYS)
+@pytest.mark.parametrize("by", ["torrent", "magnet"])
 async def test_libtorrent_fetches_from_us(
-    tracker: str, content: bytes, tmp_path: Path, way: str, by: str
+    tracker: str, content: bytes, tmp_path: Path, engine: str, way: str, by: str
 ) -> None:
-    torrent, file = torrent_of(content, announce_url(tracker, WAYS[way]))
-    given = file if by == "torrent" else magnet_of(torrent, v2=by == "magnet")
-    async with member(tracker, tmp_path / "store") as (swarm, store):
+    torrent, file = torrent_of(content, announce_url(tracker, SCHEMES[way]))
+    given = file if by == "torrent" else magnet_of(torrent)
+    async with member(tracker, tmp_path / "store", engine=engine) as (swarm, store):
         swarm.seed(store.add(content))
         with theirs(way) as session:
             handle = add(session, given, tmp_path / "theirs")
@@ -73,16 +76,16 @@ async def test_libtorrent_fetches_from_us(
         assert swarm.stats.sent >= len(content)
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(("engine", "way"), WAYS)
 async def test_libtorrent_seeds_to_us(
-    tracker: str, content: bytes, tmp_path: Path, way: str
+    tracker: str, content: bytes, tmp_path: Path, engine: str, way: str
 ) -> None:
-    torrent, file = torrent_of(content, announce_url(tracker, WAYS[way]))
+    torrent, file = torrent_of(content, announce_url(tracker, SCHEMES[way]))
     (tmp_path / torrent.info.root.hex()).write_bytes(content)
     with theirs(way) as session:
         handle = add(session, file, tmp_path)
         await until(lambda: handle.status().is_seeding)
-        async with member(tracker, tmp_path / "store") as (swarm, _):
+        async with member(tracker, tmp_path / "store", engine=engine) as (swarm, _):
             path = await swarm.fetch(torrent.info.ref)
             assert path.read_bytes() == content
             assert swarm.stats.from_peers == len(content)

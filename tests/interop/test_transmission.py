@@ -39,7 +39,7 @@ def machines(tmp_path: Path) -> Iterator[tuple[Space, Space]]:
         yield ours, other
 
 
-@pytest.mark.parametrize(("scheme", "by"), [("http", "torrent"), ("udp", "magnet")])
+@pytest.mark.parametrize(("scheme", "by"), [("udp", "magnet")])
 async def test_transmission_fetches_from_us(
     machines: tuple[Space, Space],
     content: bytes,
@@ -63,7 +63,7 @@ async def test_transmission_fetches_from_us(
             assert (theirs / wanted).read_bytes() == content
 
 
-@pytest.mark.parametrize("scheme", ["http", "udp"])
+@pytest.mark.parametrize("scheme", ["http"])
 async def test_transmission_seeds_to_us(
     machines: tuple[Space, Space], content: bytes, program: list[str], tmp_path: Path, scheme: str
 ) -> None:
