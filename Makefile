@@ -6,6 +6,8 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+# Tests that start whole programs and machines' worth of peers: one after the other.
+WHOLE  := tests/acceptance tests/sandbox tests/interop
 
 .PHONY: demo test bench trust lint clean
 
@@ -13,7 +15,8 @@ demo: $(VENV)/installed
 	@$(BIN)/python -m examples.demo
 
 test: $(VENV)/installed-dev lint
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(addprefix --ignore ,$(WHOLE))
+	@$(BIN)/python -m pytest $(WHOLE)
 
 lint: $(VENV)/installed-dev
 	@$(BIN)/ruff format --check .

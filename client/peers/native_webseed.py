@@ -40,8 +40,8 @@ async def assist(
     """
     backoff = Backoff(rng)
     while not member.ended.is_set():
-        waits = clock() - member.progressed < grace and not member.alone
-        if waits or (member.blob is None and member.peers):
+        # Peers that are connected are no reason to wait longer: none of them may have anything.
+        if clock() - member.progressed < grace and not member.alone:
             await asyncio.sleep(min(POLL, grace))
             continue
         try:

@@ -296,6 +296,17 @@ async def test_the_web_seed_serves_what_no_peer_has(
         assert alone.stats.from_webseed == len(DATA) and alone.stats.from_peers == 0
 
 
+async def test_peers_that_have_nothing_do_not_keep_each_other_from_the_web_seed(
+    peers: Peers, tracker: Tracker, engine: str
+) -> None:
+    tracker.blobs[REF.v2.hex()] = (INFO.raw, DATA)
+    async with peers:
+        swarms = [(await peers.add(engine=engine, grace=3.0))[0] for _ in range(3)]
+        async with asyncio.TaskGroup() as group:
+            found = [group.create_task(swarm.fetch(REF)) for swarm in swarms]
+        assert all(task.result().read_bytes() == DATA for task in found)
+
+
 async def test_the_web_seed_is_not_asked_while_a_peer_delivers(
     peers: Peers, tracker: Tracker, engine: str
 ) -> None:
