@@ -19,6 +19,12 @@ SHAPE = {"a": 300_000, "sub/b": 10, "none": 0, "c": 50_000}
 SECONDS = 45
 
 
+@pytest.fixture(autouse=True)
+def heeded_ctrl_c() -> None:
+    """A shell makes programs in the background deaf to Ctrl-C, and children would inherit it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def start(shell: Shell, *words: str | Path) -> "subprocess.Popen[str]":
     """Run ``swarm WORDS...`` in a process of its own."""
     environment = os.environ | {
