@@ -159,7 +159,8 @@ def test_a_download_that_was_cut_off_goes_on(shell: Shell, other: Shell, tmp_pat
         assert "are kept; go on with: swarm fetch" in err
         before = kept(target / ".big.swarm")
         said = apart(other, "fetch", links[1], target, "--json")
-        assert said.json["fetched"] <= 3_000_000 - 16_384 * before
+        # One of them may be the last piece, which is short.
+        assert said.json["fetched"] <= 3_000_000 - 16_384 * (before - 1)
     assert big.read_bytes() == (target / "big").read_bytes()
     assert [path.name for path in target.iterdir()] == ["big"]
 
