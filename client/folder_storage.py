@@ -1,8 +1,4 @@
-"""The content of one torrent in files where people want them: fetched, or served as they are.
-
-A piece counts as kept for good once its bytes and then its journal record are synced; both happen
-in the syncer's thread, for all pieces that came since the last time.
-"""
+"""The content of one torrent in files where people want them: fetched, or served as they are."""
 
 import os
 from collections import OrderedDict
@@ -10,10 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event, Lock
+from threading import Lock
 
 from client.anchor import Anchor, Parts, folder_error
 from client.journal import Journal, Kept
+from client.keeper import Keeper
 from client.syncer import Syncer
 from workunits.errors import LocalError, MalformedError, UnavailableError
 from workunits.metainfo import LEAF_SIZE, layer_root
@@ -133,12 +130,8 @@ class Files:
             os.close(handle.number)
 
 
-class FolderStorage:
-    """One download into a folder; see ``client.peers.storage.Storage``.
-
-    ``write``, ``read``, ``keep``, ``close`` and ``discard`` belong to one thread; ``commit`` may
-    run in another. Reading works until ``close`` or ``discard``, one of which comes last.
-    """
+class FolderStorage(Keeper):
+    """One download into a folder; ``commit`` may run in another thread than the rest."""
 
     def __init__(
         self,
@@ -157,36 +150,18 @@ class FolderStorage:
         ``finished`` is called when the content is complete and on disk; ``ended`` is told at the
         very end whether to forget what there is of it.
         """
+        super().__init__(syncer, digests, fresh)
         self.info = info
-        self.over = Event()
-        """Set when everything has ended, in whichever thread."""
-
         self._files = files
         self._journal = journal
-        self._digests = digests
-        self._syncer = syncer
         self._finished = finished
         self._ended = ended
-        self._mutex = Lock()  # never held while the disk works
-        self._pending: list[Kept] = [(piece, digests[piece]) for piece in fresh]
         self._dirty = {
             span.file for piece in fresh for span in self._spans(piece) if span.file is not None
         }
-        self._busy = 0
-        self._closed = False
-        self._released = False
-        self._forget = False
-        self._committed = False
         self._anchored = False
-        self._failure: LocalError | None = None
-        self._verified = frozenset(digests)
         if self._pending:
             syncer.submit(self._sync)
-
-    @property
-    def verified(self) -> frozenset[int]:
-        """Pieces that were on disk when the download began."""
-        return self._verified
 
     @property
     def digests(self) -> bytes:
@@ -210,29 +185,10 @@ class FolderStorage:
         return self._files.read(offset, size)
 
     def keep(self, piece: int, digest: bytes) -> None:
-        """``piece`` is verified and all of it written; ``digest`` is the root of its SHA-256 tree,
-        empty in a torrent of v1 only.
-
-        It survives a power loss soon after. Does not wait for the disk. Raises ``LocalError`` when
-        the disk has failed to keep earlier ones.
-        """
-        self._check()
-        with self._mutex:
-            self._digests[piece] = digest
-            self._pending.append((piece, digest))
-            # Another engine may have written it past us.
+        """See ``Keeper``."""
+        with self._mutex:  # another engine may have written it past us
             self._dirty |= {span.file for span in self._spans(piece) if span.file is not None}
-        self._syncer.submit(self._sync)
-
-    def flush(self) -> None:
-        """Wait until what was kept is on disk. Raises ``LocalError`` when it cannot be."""
-        self._syncer.wait(self._sync)
-        self._check()
-
-    def wait(self) -> None:
-        """After ``close``: wait until all of it has ended."""
-        self._syncer.wait(self._sync)
-        self.over.wait()
+        super().keep(piece, digest)
 
     def commit(self) -> Path:
         """Check that the digests of the pieces lead to the roots, and put all on disk.
@@ -240,38 +196,15 @@ class FolderStorage:
         Blocks for the sync; what was kept without a digest is read and hashed. Returns the file or
         folder. Raises ``MalformedError`` when the content is not that of the torrent.
         """
-        with self._mutex:
-            self._check()
-            self._busy += 1
-        try:
-            self._syncer.wait(self._sync)
-            self._check()
+        with self._committing(unwritten=False):
             self._check_roots()
-            with self._mutex:
-                dirty, self._dirty = self._dirty, set()
-            self._sync_files(dirty)
+            self._sync_files()
             self._committed = True
             self._finished()
             places = self._files.places
             return self._files.anchor.place(places[0] if self.info.single else places[0][:1])
-        finally:
-            self._leave()
-
-    def close(self) -> None:
-        """End the download. What was kept stays for the next time."""
-        self._end(forget=False)
-
-    def discard(self) -> None:
-        """End the download, and forget what was kept unless it was committed."""
-        self._end(forget=True)
 
     # -- inside -----------------------------------------------------------------------------
-
-    def _check(self) -> None:
-        if self._closed:
-            raise UnavailableError("the download has ended", hint="Start it again.")
-        if self._failure is not None:
-            raise self._failure
 
     def _spans(self, piece: int) -> list[Span]:
         at = piece * self.info.piece_length
@@ -300,36 +233,22 @@ class FolderStorage:
         at = piece * self.info.piece_length
         return piece_root(self._files.read(at, self.info.data_of(piece)), self.info, piece)
 
-    def _sync(self) -> None:
-        """In the syncer's thread: put on disk what was kept since the last time."""
-        with self._mutex:
-            if self._released:
-                return
-            batch, self._pending = self._pending, []
-            dirty: set[int] = set()
-            if self._failure or self._forget or self._committed:
-                batch = []
-            elif batch:
-                dirty, self._dirty = self._dirty, set()
-            self._busy += 1
+    def _write_down(self, batch: Sequence[Kept]) -> None:
+        self._sync_files()
         try:
-            if batch:
-                self._sync_files(dirty)
-                self._journal.append(batch)
+            self._journal.append(batch)
         except OSError as error:
-            # Never tried again: after a failed sync the system forgets which bytes are not there.
-            self._failure = folder_error(error, self._files.anchor.path)
-        except LocalError as error:
-            self._failure = error
-        self._leave()
+            raise folder_error(error, self._files.anchor.path) from None
 
-    def _sync_files(self, dirty: set[int]) -> None:
-        for index in sorted(dirty):
-            self._files.sync(index)
-        if self._anchored:
-            return
+    def _sync_files(self) -> None:
+        with self._mutex:
+            dirty, self._dirty = self._dirty, set()
         anchor = self._files.anchor
         try:
+            for index in sorted(dirty):
+                self._files.sync(index)
+            if self._anchored:
+                return
             for folder in {
                 tuple(place[:depth]) for place in self._files.places for depth in range(len(place))
             }:
@@ -338,27 +257,7 @@ class FolderStorage:
             raise folder_error(error, anchor.path) from None
         self._anchored = True
 
-    def _end(self, *, forget: bool) -> None:
-        with self._mutex:
-            if self._closed:
-                return
-            self._closed = True
-            self._forget |= forget
-            waits = self._busy or (self._pending and not self._forget and not self._committed)
-            self._busy += 1
-        if not waits or not self._syncer.submit(self._sync):
-            with self._mutex:
-                self._pending.clear()
-        self._leave()
-
-    def _leave(self) -> None:
-        """Whoever is the last to leave after the end turns off the light."""
-        with self._mutex:
-            self._busy -= 1
-            if self._busy or self._pending or not self._closed or self._released:
-                return
-            self._released = True
+    def _release(self, *, forget: bool) -> None:
         self._journal.close()
-        self._ended(self._forget and not self._committed)
+        self._ended(forget)
         self._files.close()
-        self.over.set()
