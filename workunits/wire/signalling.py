@@ -5,6 +5,7 @@ ids travel as 20-character strings, one code point 0-255 per byte; here they are
 Unknown keys are ignored, because other people's clients send them; known keys are strict.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeAlias
@@ -25,13 +26,14 @@ MAX_TOKEN = 64
 _HINT = "send the JSON that WebTorrent trackers expect; docs/protocol.md lists the fields"
 
 
-class Message:
+class Message(ABC):
     """What all messages can do."""
 
     __slots__ = ()
 
+    @abstractmethod
     def _fields(self) -> dict[str, object]:
-        raise NotImplementedError
+        """The message as a JSON object."""
 
     def pack(self) -> bytes:
         """The text frame's UTF-8."""

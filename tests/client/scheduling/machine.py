@@ -377,3 +377,18 @@ class World:
             held = self.scheduler.state_of(token) is not None
             assert held != (token in self.ended) or self.restarted, f"lease {token} is lost"
         assert self.scheduler.count(State.RUNNING) <= self.tuning.slots
+
+
+TUNING = Tuning(slots=2)
+
+
+def world_of(*jobs: SignedManifest, tuning: Tuning = TUNING, connected: bool = True) -> World:
+    world = World(tuning, list(jobs or (PLAIN,)))
+    if connected:
+        world.connect()
+    return world
+
+
+def commits_in(world: World) -> list[moves.SendCommits]:
+    """The commits on the wire."""
+    return [each for each in world.outgoing if isinstance(each, moves.SendCommits)]
