@@ -18,7 +18,6 @@ from workunits.ids import NOBODY, Digest, JobId, LeaseToken, PeerKey, UnitId, sh
 from workunits.manifest import Manifest
 from workunits.results import Result, commitment, seal
 from workunits.ringers import Ringers
-from workunits.verification import Comparison
 from workunits.wire import work
 
 
@@ -89,7 +88,7 @@ class Case:
     def __post_init__(self) -> None:
         self.settings = settings_of(self.manifest)
         self.trust = trust_of(self.manifest)
-        self.is_exact = self.manifest.comparator.kind is Comparison.EXACT
+        self.is_exact = self.manifest.comparator.by_digest
 
     def commits(self, entry: Commits) -> None:
         """A peer committed; its signature is checked here."""

@@ -14,6 +14,8 @@ from workunits.canonical import Fields
 from workunits.errors import MalformedError
 from workunits.ids import BlobRef, JobId, PeerKey, UnitId
 from workunits.images import MAX_LAYERS, Image, Layer
+from workunits.models import answer
+from workunits.models.program import COMMAND, ModelProgram
 from workunits.names import file_name, fill, placeholders, plain_text
 from workunits.parameters import Combine, Files, NamedBlob, Sweep
 from workunits.signing import SIGNATURE_SIZE, Domain, Identity, verify
@@ -55,7 +57,8 @@ class Limits:
 class Program:
     """An image by content hash, the files put beside it, and the command.
 
-    With ``layers`` the image can be fetched from the swarm by who does not have it.
+    With ``layers`` the image can be fetched from the swarm by who does not have it. With ``model``
+    the image is an engine that runs the file ``model.gguf``, and each unit is a request to it.
     """
 
     image: str
@@ -63,6 +66,7 @@ class Program:
     files: tuple[NamedBlob, ...] = ()
     stdout: str = ""
     layers: tuple[Layer, ...] = ()
+    model: ModelProgram | None = None
 
     @property
     def shared(self) -> Image | None:
@@ -79,6 +83,8 @@ class Program:
         }
         if self.layers:
             value["layers"] = [layer.value() for layer in self.layers]
+        if self.model:
+            value["model"] = self.model.value()
         return value
 
 
@@ -122,7 +128,26 @@ class Manifest:
     @property
     def escrow(self) -> int:
         """Credits set aside at submission: units x price x (1 + verification share)."""
-        return self.units * self.price * self.executions
+        model = self.program.model
+        if model and model.asked:
+            return model.budget
+        most = answer.most_metered(model.most, model.context) if model else 0
+        return self.units * sum(self.award(most, place) for place in range(self.executions))
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether units come while the job runs, with requests that are not in here."""
+        return self.program.model is not None and self.program.model.asked
+
+    def award(self, meter: int, place: int) -> int:
+        """Credits for the execution at ``place`` among those of a unit that were right.
+
+        A model's is paid per token that its result counts, ``meter``; who checked an answer gets
+        half, which is more than checking costs.
+        """
+        if self.program.model is None:
+            return self.price
+        return self.price * meter if place == 0 else (self.price * meter + 1) // 2
 
     @cached_property
     def blobs(self) -> tuple[NamedBlob, ...]:
@@ -315,6 +340,39 @@ def _check_program(manifest: Manifest) -> list[MalformedError]:
     return found
 
 
+def _check_model(manifest: Manifest) -> list[MalformedError]:
+    model, program = manifest.program.model, manifest.program
+    if (manifest.comparator.kind is Comparison.TEXT_MODEL) != (model is not None):
+        return [
+            MalformedError(
+                "the comparator text-model is for jobs that ask a model, and they have no other"
+            )
+        ]
+    if model is None:
+        return []
+    rules = (
+        (program.command == COMMAND, f"the command of a model is {COMMAND[0]!r}"),
+        (
+            [blob.name for blob in program.files] == [answer.MODEL_FILE],
+            f"the only program file of a model is {answer.MODEL_FILE}",
+        ),
+        (manifest.outputs == (answer.OUTPUT,), f"the only output is {answer.OUTPUT}"),
+        (not program.stdout, "a model has no standard output"),
+        (
+            [blob.name for blob in manifest.inputs]
+            == ([] if model.asked else [answer.REQUESTS_FILE]),
+            f"the only input is {answer.REQUESTS_FILE}; a job that is asked has none",
+        ),
+        (len(manifest.parameters.axes) == 1, "the only parameter is the number of the request"),
+        (model.most <= model.context, "an answer does not fit into the context"),
+        (
+            model.asked == (model.budget > 0),
+            "a budget is for jobs that are asked, and they need it",
+        ),
+    )
+    return [MalformedError(message) for holds, message in rules if not holds]
+
+
 def _check_comparator(manifest: Manifest) -> list[MalformedError]:
     comparator = manifest.comparator
     if comparator.kind is not Comparison.NUMERIC:
@@ -333,7 +391,7 @@ def _check_comparator(manifest: Manifest) -> list[MalformedError]:
     return found
 
 
-_CHECKS = (_check_names, _check_program, _check_comparator)
+_CHECKS = (_check_names, _check_program, _check_model, _check_comparator)
 
 
 @dataclass(frozen=True)
@@ -386,6 +444,7 @@ def _program(fields: Fields) -> Program:
         files=_blobs(fields, "files"),
         stdout=fields.text("stdout", limit=100),
         layers=_layers(fields),
+        model=ModelProgram.read(fields.group("model")) if fields.has("model") else None,
     )
     fields.end()
     return program

@@ -20,6 +20,7 @@ INLINE_LIMIT = 4096
 """Bytes of output, over all files, up to which a result travels inside its reveal."""
 
 MAX_RESULT = 8192
+MAX_METER = 2**20
 _COMMIT = b"openswarm commit v1\n"
 _SEAL = b"openswarm seal v1\n"
 
@@ -36,11 +37,15 @@ class Ending(StrEnum):
 
 @dataclass(frozen=True)
 class Result:
-    """What an execution gave: the same program on the same unit gives the same bytes."""
+    """What an execution gave: the same program on the same unit gives the same bytes.
+
+    ``meter`` is what a model's unit counts, in tokens, and 0 for any other.
+    """
 
     ending: Ending
     exit_status: int
     outputs: tuple[NamedBlob, ...]
+    meter: int = 0
 
     def encode(self) -> bytes:
         """The canonical result manifest."""
@@ -48,13 +53,14 @@ class Result:
 
     @cached_property
     def _raw(self) -> bytes:
-        return canonical.encode(
-            {
-                "ending": self.ending.value,
-                "exit": self.exit_status,
-                "outputs": [output.value() for output in self.outputs],
-            }
-        )
+        value: dict[str, object] = {
+            "ending": self.ending.value,
+            "exit": self.exit_status,
+            "outputs": [output.value() for output in self.outputs],
+        }
+        if self.meter:
+            value["meter"] = self.meter
+        return canonical.encode(value)
 
     @classmethod
     def parse(cls, raw: bytes) -> "Result":
@@ -69,6 +75,7 @@ class Result:
             tuple(
                 NamedBlob.parse(group, "output") for group in fields.groups("outputs", MAX_OUTPUTS)
             ),
+            fields.integer("meter", 1, MAX_METER) if fields.has("meter") else 0,
         )
         fields.end()
         names = [output.name for output in result.outputs]

@@ -13,6 +13,7 @@ MAX_SETTING = 10**9
 MAX_REPUTATION = 10_000
 MAX_COMPARE = 16
 MAX_ARGUMENT = 4096
+MAX_GAP = 10**6
 HASH_SIZE = 32
 _Choice = TypeVar("_Choice", bound=StrEnum)
 
@@ -32,20 +33,38 @@ class Comparison(StrEnum):
     EXACT = "exact"
     NUMERIC = "numeric"
     PROGRAM = "program"
+    TEXT_MODEL = "text-model"
 
 
 @dataclass(frozen=True, slots=True)
 class Comparator:
-    """How results are compared. Tolerances matter to ``numeric`` only, ``command`` to ``program``.
+    """How results are compared. Tolerances matter to ``numeric`` only, ``command`` to ``program``,
+    gaps to ``text-model``.
 
     The command runs in the job's image, beside the program's files; ``{a}`` and ``{b}`` are the
     folders of the two results. It ends with 0 when they are the same, and with 1 when not.
+
+    A gap is how far a claimed token's logit is below the best one, in thousandths. With both 0
+    every token must be what the pinned engine gives; otherwise an answer stands if neither the mean
+    nor the largest gap is over its bound.
     """
 
     kind: Comparison = Comparison.EXACT
     rtol: float = 0.0
     atol: float = 0.0
     command: tuple[str, ...] = ()
+    mean_gap: int = 0
+    most_gap: int = 0
+
+    @property
+    def by_digest(self) -> bool:
+        """Whether results are the same only if their digests are, so that commitments tell."""
+        return self.kind in (Comparison.EXACT, Comparison.TEXT_MODEL)
+
+    @property
+    def by_margin(self) -> bool:
+        """Whether a claimed answer is judged by its gaps."""
+        return self.mean_gap > 0 or self.most_gap > 0
 
     def value(self) -> dict[str, object]:
         value: dict[str, object] = {"kind": self.kind.value}
@@ -53,6 +72,8 @@ class Comparator:
             value |= {"atol": repr(self.atol), "rtol": repr(self.rtol)}
         if self.kind is Comparison.PROGRAM:
             value["command"] = list(self.command)
+        if self.kind is Comparison.TEXT_MODEL:
+            value |= {"mean_gap": self.mean_gap, "most_gap": self.most_gap}
         return value
 
     @classmethod
@@ -68,8 +89,13 @@ class Comparator:
                 plain_text(argument, "the comparator's command")
             if not command or not command[0]:
                 raise MalformedError("the comparator's command is empty")
+        mean_gap = most_gap = 0
+        if kind is Comparison.TEXT_MODEL:
+            mean_gap, most_gap = (fields.integer(k, 0, MAX_GAP) for k in ("mean_gap", "most_gap"))
+            if (mean_gap > 0) != (most_gap > 0):
+                raise MalformedError("both gaps of a comparator are 0, or neither is")
         fields.end()
-        return cls(kind, rtol, atol, command)
+        return cls(kind, rtol, atol, command, mean_gap, most_gap)
 
 
 @dataclass(frozen=True, slots=True)

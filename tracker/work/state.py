@@ -338,7 +338,7 @@ class Job:
     @property
     def is_exact(self) -> bool:
         """Whether equal results are equal bytes, so that commitments alone tell."""
-        return self.manifest.comparator.kind is Comparison.EXACT
+        return self.manifest.comparator.by_digest
 
     @property
     def is_program(self) -> bool:

@@ -20,6 +20,7 @@ from workunits.signing import Domain, Identity, verify
 from workunits.wire.compare import Compare, Compared
 from workunits.wire.handshake import Challenge, Hello
 from workunits.wire.holds import Holds
+from workunits.wire.models import Ask, Halt, Tokens
 from workunits.wire.packing import pack_tokens, read_packed, read_tokens
 
 MAX_FRAME = MAX_MANIFEST + 4096
@@ -345,9 +346,11 @@ FromTracker: TypeAlias = (
     | Revealed
     | Revoked
     | Compare
+    | Ask
+    | Halt
     | Failure
 )
-FromPeer: TypeAlias = Hello | Holds | Want | Commits | Reveals | Release | Compared
+FromPeer: TypeAlias = Hello | Holds | Want | Commits | Reveals | Release | Compared | Tokens
 
 _TRACKER_TYPES: dict[str, Callable[[Fields], FromTracker]] = {
     kind.t: kind.read
@@ -361,11 +364,13 @@ _TRACKER_TYPES: dict[str, Callable[[Fields], FromTracker]] = {
         Revealed,
         Revoked,
         Compare,
+        Ask,
+        Halt,
         Failure,
     )
 }
 _PEER_TYPES: dict[str, Callable[[Fields], FromPeer]] = {
-    kind.t: kind.read for kind in (Hello, Holds, Want, Commits, Reveals, Release, Compared)
+    kind.t: kind.read for kind in (Hello, Holds, Want, Commits, Reveals, Release, Compared, Tokens)
 }
 
 

@@ -1,0 +1,1 @@
+"""The OpenAI and Anthropic endpoints of a tracker."""
