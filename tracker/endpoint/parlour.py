@@ -8,10 +8,11 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
+from workunits.models.card import ModelCard
+
 from tracker.endpoint.keys import ApiKey
 from workunits.ids import PeerKey, UnitId
 from workunits.models.answer import Finish
-from workunits.models.card import ModelCard
 from workunits.models.request import Request
 from workunits.wire.models import Likely
 
