@@ -8,6 +8,9 @@ from hypothesis import strategies as st
 from workunits.ids import BlobRef, Digest, PeerKey
 from workunits.images import MAX_IMAGE, Layer, chain_id
 from workunits.manifest import MAX_NUMERIC_OUTPUT, MAX_PRICE, MIN_MEMORY, Limits, Manifest, Program
+from workunits.models.answer import MODEL_FILE, OUTPUT, REQUESTS_FILE, Answer, Finish
+from workunits.models.program import COMMAND, MAX_BUDGET, Engine, ModelProgram
+from workunits.models.request import MAX_ID, MAX_SEED, MAX_TOP, Request, Sampling
 from workunits.parameters import Axis, Combine, Files, NamedBlob, Range, Sweep, Values
 from workunits.results import Ending, Result
 from workunits.ringers import Ringers
@@ -65,7 +68,7 @@ def sweeps(draw: st.DrawFn) -> Sweep:
 @st.composite
 def comparators(draw: st.DrawFn) -> Comparator:
     """Exact, numeric with tolerances, or a program."""
-    kind = draw(st.sampled_from(Comparison))
+    kind = draw(st.sampled_from([each for each in Comparison if each != "text-model"]))
     if kind is Comparison.NUMERIC:
         tolerance = st.floats(0, 1e200)
         return Comparator(kind, draw(tolerance), draw(tolerance))
@@ -119,6 +122,57 @@ def manifests(draw: st.DrawFn) -> Manifest:
         comparator=draw(comparators()),
         nonce=draw(st.binary(min_size=16, max_size=16)),
         demands=draw(demands),
+    )
+
+
+token_ids = st.lists(st.integers(0, MAX_ID - 1), max_size=8).map(tuple)
+samplings = st.builds(
+    Sampling,
+    st.integers(0, 2000),
+    st.integers(1, 1000),
+    st.integers(0, MAX_TOP),
+    st.integers(1000, 2000),
+)
+requests = st.builds(
+    Request,
+    token_ids.filter(bool),
+    st.integers(1, 100),
+    st.integers(0, MAX_SEED),
+    st.binary(min_size=16, max_size=16),
+    samplings,
+    printable,
+)
+answers = st.builds(
+    Answer,
+    token_ids.filter(bool),
+    st.sampled_from(Finish),
+    st.binary(min_size=16, max_size=16),
+)
+
+
+@st.composite
+def model_programs(draw: st.DrawFn) -> ModelProgram:
+    """Models as programs, asked and not."""
+    context, asked = draw(st.integers(1, 4096)), draw(st.booleans())
+    budget = draw(st.integers(1, MAX_BUDGET)) if asked else 0
+    engine, most = draw(st.sampled_from(Engine)), draw(st.integers(1, context))
+    return ModelProgram(engine, context, most, asked, budget)
+
+
+@st.composite
+def model_manifests(draw: st.DrawFn) -> Manifest:
+    """Manifests of jobs that ask a model."""
+    model = draw(model_programs())
+    manifest = draw(manifests())
+    files = (NamedBlob(MODEL_FILE, draw(refs)),)
+    gaps = draw(st.sampled_from([(0, 0), (10, 1000)]))
+    return replace(
+        manifest,
+        program=Program(manifest.program.image, COMMAND, files, "", manifest.program.layers, model),
+        parameters=Sweep((Range("request", 0, 1, draw(st.integers(1, 10**6))),)),
+        inputs=() if model.asked else (NamedBlob(REQUESTS_FILE, draw(refs)),),
+        outputs=(OUTPUT,),
+        comparator=Comparator(Comparison.TEXT_MODEL, mean_gap=gaps[0], most_gap=gaps[1]),
     )
 
 

@@ -47,7 +47,7 @@ class Ask:
 
     def value(self) -> dict[str, object]:
         return {
-            "finish": self.finish or "",
+            "finish": self.finish.value if self.finish else "",
             "given": pack_ids(self.given),
             "halt": self.halt,
             "request": self.request.encode() if self.request else b"",
@@ -113,7 +113,7 @@ class Tokens:
 
     def value(self) -> dict[str, object]:
         value: dict[str, object] = {
-            "finish": self.finish or "",
+            "finish": self.finish.value if self.finish else "",
             "ids": pack_ids(self.ids),
             "rate": self.rate,
             "start": self.start,
@@ -134,7 +134,7 @@ class Tokens:
         if fields.has("likely"):
             blocks = fields.blocks("likely", MAX_CHUNK, _LIKELY.size * (MAX_TOP + 1))
             likely = tuple(map(_likely, blocks))
-            if len(likely) != len(ids):
+            if len(likely) != len(ids) or not ids:
                 raise MalformedError("tokens: each of them has probabilities, or none has")
         tokens = cls(
             token=LeaseToken(fields.integer("token")),

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from tests.workunits.strategies import SUBMITTER, hashes, keys, manifests, signatures, texts
 from tests.workunits.wire.mutation import check_spelling, mutated
 from tests.workunits.wire.test_compare import compareds, compares
+from tests.workunits.wire.test_models import asks, halts, token_messages
 from workunits.canonical import encode as bencode
 from workunits.errors import Blame, LimitError, MalformedError, RemoteError, SignatureError
 from workunits.ids import JobId, LeaseToken
@@ -78,6 +79,8 @@ from_tracker: st.SearchStrategy[FromTracker] = st.one_of(
     st.builds(Revealed, packed),
     st.builds(Revoked, texts, packed),
     compares,
+    asks,
+    halts,
     st.builds(Failure, st.text("abc", max_size=9), texts, texts, st.sampled_from(Blame)),
 )
 from_peer: st.SearchStrategy[FromPeer] = st.one_of(
@@ -93,6 +96,7 @@ from_peer: st.SearchStrategy[FromPeer] = st.one_of(
     st.builds(Reveals, st.lists(reveals, max_size=4).map(tuple)),
     st.builds(Release, packed, texts),
     compareds,
+    token_messages,
 )
 
 
@@ -109,10 +113,10 @@ def test_every_message_of_a_peer_survives_the_wire(message: FromPeer) -> None:
 def test_the_strategies_leave_no_message_out() -> None:
     assert set(work._TRACKER_TYPES) == {
         *("challenge", "welcome", "job", "leases", "committed"),
-        *("reveal", "revealed", "revoked", "compare", "failure"),
+        *("reveal", "revealed", "revoked", "compare", "failure", "ask", "halt"),
     }
     assert set(work._PEER_TYPES) == {
-        *("hello", "holds", "want", "commit", "results", "release", "compared"),
+        *("hello", "holds", "want", "commit", "results", "release", "compared", "tokens"),
     }
 
 
