@@ -166,6 +166,44 @@ class MemberRow(NamedTuple):
     valid: int
 
 
+class ModelRow(NamedTuple):
+    """A published model: its card is a blob. ``withdrawn`` is Unix seconds, 0 while it stands."""
+
+    name: str
+    author: bytes
+    v2: bytes
+    v1: bytes
+    length: int
+    created: int
+    withdrawn: int
+
+
+class ApiKeyRow(NamedTuple):
+    """An API key, by the SHA-256 of its secret; ``budget`` and ``spent`` are credits."""
+
+    hash: bytes
+    owner: bytes
+    name: str
+    budget: int
+    spent: int
+    per_minute: int
+    created: int
+    closed: int
+
+
+class UsageRow(NamedTuple):
+    """What an API key used a model for: counts, never what was said."""
+
+    key: bytes
+    model: str
+    requests: int
+    prompt: int
+    generated: int
+    milliseconds: int
+    verified: int
+    cost: int
+
+
 Row: TypeAlias = (
     JobRow
     | UnitRow
@@ -181,6 +219,9 @@ Row: TypeAlias = (
     | BlobRow
     | TorrentRow
     | MemberRow
+    | ModelRow
+    | ApiKeyRow
+    | UsageRow
 )
 
 
@@ -207,4 +248,7 @@ TABLES: dict[type[Row], Table] = {
     BlobRow: Table("blobs", 1),
     TorrentRow: Table("torrents", 3),
     MemberRow: Table("members", 1),
+    ModelRow: Table("models", 1),
+    ApiKeyRow: Table("api_keys", 1),
+    UsageRow: Table("usage", 2),
 }

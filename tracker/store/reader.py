@@ -10,15 +10,18 @@ from typing import TypeVar
 from tracker.rows import (
     TABLES,
     AccountRow,
+    ApiKeyRow,
     BlobRow,
     EntryRow,
     ExecutionRow,
     JobRow,
     MemberRow,
+    ModelRow,
     PeerRow,
     ScoreRow,
     TorrentRow,
     UnitRow,
+    UsageRow,
 )
 from tracker.store.schema import connect
 from validators.settings import settings_of
@@ -28,15 +31,18 @@ from workunits.manifest import Manifest
 _R = TypeVar(
     "_R",
     AccountRow,
+    ApiKeyRow,
     BlobRow,
     EntryRow,
     ExecutionRow,
     JobRow,
     MemberRow,
+    ModelRow,
     PeerRow,
     ScoreRow,
     TorrentRow,
     UnitRow,
+    UsageRow,
 )
 _T = TypeVar("_T")
 _GAPS = """
@@ -159,6 +165,18 @@ class Reader:
     def members(self) -> list[MemberRow]:
         """All that the operator said of members. Blocks; called once, at start."""
         return self._rows(MemberRow, "1", ())
+
+    def models(self) -> list[ModelRow]:
+        """Every model that was ever published, oldest first. Blocks; called once, at start."""
+        return self._rows(ModelRow, "1 ORDER BY created, name", ())
+
+    def api_keys(self) -> list[ApiKeyRow]:
+        """Every API key. Blocks; called once, at start."""
+        return self._rows(ApiKeyRow, "1 ORDER BY created", ())
+
+    def usage(self) -> list[UsageRow]:
+        """What API keys were used for. Blocks; called once, at start."""
+        return self._rows(UsageRow, "1", ())
 
     def naming(self) -> Iterator[bytes]:
         """Bytes that name blobs: manifests, and results as far as they were shown. Blocks."""

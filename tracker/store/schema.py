@@ -144,3 +144,46 @@ def add_torrents_and_members(db: Database) -> None:
     db.table("members").create(
         {"account": bytes, "admitted": int, "issued": int, "valid": int}, pk="account"
     )
+
+
+@migrations()
+def add_models_and_api_keys(db: Database) -> None:
+    """Models that can be asked, API keys (no secrets), and what they were used for."""
+    db.table("models").create(
+        {
+            "name": str,
+            "author": bytes,
+            "v2": bytes,
+            "v1": bytes,
+            "length": int,
+            "created": int,
+            "withdrawn": int,
+        },
+        pk="name",
+    )
+    db.table("api_keys").create(
+        {
+            "hash": bytes,
+            "owner": bytes,
+            "name": str,
+            "budget": int,
+            "spent": int,
+            "per_minute": int,
+            "created": int,
+            "closed": int,
+        },
+        pk="hash",
+    )
+    db.table("usage").create(
+        {
+            "key": bytes,
+            "model": str,
+            "requests": int,
+            "prompt": int,
+            "generated": int,
+            "milliseconds": int,
+            "verified": int,
+            "cost": int,
+        },
+        pk=("key", "model"),
+    )
