@@ -89,10 +89,18 @@ class Parlour(Protocol):
         """The model of that name (or of that alias)."""
 
     def ask(
-        self, key: ApiKey, served: Served, request: Request, *, stream: bool, top: int = 0
+        self,
+        key: ApiKey,
+        served: Served,
+        request: Request,
+        *,
+        stream: bool,
+        top: int = 0,
+        urgent: bool = True,
     ) -> Call:
-        """Begin a request.
+        """Begin a request; one that is not ``urgent`` comes after all that are.
 
         Raises ``BrokeError`` when the key's budget does not cover it, ``CrowdedError`` (with
-        ``seconds`` to wait) when its rate is over, or when nobody is there to answer.
+        ``seconds`` to wait) when its rate is over, and ``UnavailableError`` when nobody is there
+        to answer.
         """
