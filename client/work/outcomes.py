@@ -9,6 +9,7 @@ from sandbox.runner import Outcome
 from workunits.ids import BlobRef
 from workunits.manifest import MAX_NUMERIC_OUTPUT, Manifest
 from workunits.metainfo import hash_stream
+from workunits.models.answer import MAX_ANSWER
 from workunits.parameters import NamedBlob
 from workunits.results import INLINE_LIMIT, Ending, Result
 from workunits.verification import Comparison
@@ -22,8 +23,11 @@ def is_lost(outcome: Outcome) -> bool:
 
 def inline_limit(manifest: Manifest) -> int:
     """Bytes of output, over all files, up to which a result travels inside its reveal."""
-    numeric = manifest.comparator.kind is Comparison.NUMERIC
-    return MAX_NUMERIC_OUTPUT if numeric else INLINE_LIMIT
+    if manifest.comparator.kind is Comparison.NUMERIC:
+        return MAX_NUMERIC_OUTPUT
+    if manifest.program.model:
+        return MAX_ANSWER
+    return INLINE_LIMIT
 
 
 async def describe(

@@ -6,6 +6,7 @@ from validators.comparators import Finding
 from workunits.errors import LimitError, MalformedError
 from workunits.manifest import MAX_NUMERIC_OUTPUT, Manifest
 from workunits.metainfo import hash_stream
+from workunits.models.answer import MAX_ANSWER
 from workunits.results import INLINE_LIMIT, Ending, Result, check_inline
 from workunits.verification import Comparison
 from workunits.wire.work import Reveal
@@ -15,6 +16,8 @@ def inline_limit(manifest: Manifest) -> int:
     """Bytes of output up to which a result of this job travels inline."""
     if manifest.comparator.kind is Comparison.NUMERIC:
         return MAX_NUMERIC_OUTPUT
+    if manifest.program.model:
+        return MAX_ANSWER
     return INLINE_LIMIT
 
 
