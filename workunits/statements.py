@@ -5,6 +5,7 @@ changes nothing, and a ledger can carry it as the reason for an entry.
 """
 
 import hashlib
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar, TypeAlias
@@ -12,7 +13,7 @@ from typing import ClassVar, TypeAlias
 from workunits import canonical
 from workunits.canonical import Fields
 from workunits.errors import MalformedError
-from workunits.ids import JobId, PeerKey
+from workunits.ids import BlobRef, JobId, PeerKey
 from workunits.names import plain_text
 from workunits.signing import Domain, Identity, verify
 
@@ -22,6 +23,10 @@ MAX_AGE = 600
 
 MAX_AMOUNT = 10**15
 MAX_TORRENT_NAME = 200
+MAX_MODEL_NAME = 100
+MAX_KEY_NAME = 100
+MAX_PER_MINUTE = 10**6
+_MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +175,103 @@ class Passkey:
         return cls(PeerKey(fields.octets("account", length=32)), fields.flag("wanted"))
 
 
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """The operator lets a model be asked under ``name``; ``card`` is the blob that describes it
+    (``workunits.models.card``). Of two statements with one name the later one counts."""
+
+    t: ClassVar[str] = "publish"
+    name: str
+    card: BlobRef
+
+    def value(self) -> dict[str, object]:
+        return {
+            "length": self.card.length,
+            "name": self.name,
+            "v1": self.card.v1,
+            "v2": self.card.v2,
+        }
+
+    @classmethod
+    def read(cls, fields: Fields) -> "Publish":
+        v2, v1 = fields.octets("v2", length=32), fields.octets("v1", length=20)
+        return cls(_model_name(fields), BlobRef(v2, v1, fields.integer("length", 1)))
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    """The operator takes a model back: it cannot be asked any more."""
+
+    t: ClassVar[str] = "withdraw"
+    name: str
+
+    def value(self) -> dict[str, object]:
+        return {"name": self.name}
+
+    @classmethod
+    def read(cls, fields: Fields) -> "Withdraw":
+        return cls(_model_name(fields))
+
+
+@dataclass(frozen=True, slots=True)
+class OpenKey:
+    """The author pays ``amount`` credits to the operator, and whoever has the secret may ask
+    models for as much.
+
+    ``hash`` is SHA-256 of the secret, ``name`` is for people, ``per_minute`` how many requests the
+    key may make in a minute.
+    """
+
+    t: ClassVar[str] = "open_key"
+    hash: bytes
+    name: str
+    amount: int
+    per_minute: int
+
+    def value(self) -> dict[str, object]:
+        return {
+            "amount": self.amount,
+            "hash": self.hash,
+            "name": self.name,
+            "per_minute": self.per_minute,
+        }
+
+    @classmethod
+    def read(cls, fields: Fields) -> "OpenKey":
+        return cls(
+            fields.octets("hash", length=32),
+            plain_text(fields.text("name", limit=MAX_KEY_NAME), "the key's name"),
+            fields.integer("amount", 1, MAX_AMOUNT),
+            fields.integer("per_minute", 1, MAX_PER_MINUTE),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CloseKey:
+    """Whoever opened a key, or the operator, ends it. What is left of its amount is paid back by
+    the operator's own word (``Pay``)."""
+
+    t: ClassVar[str] = "close_key"
+    hash: bytes
+
+    def value(self) -> dict[str, object]:
+        return {"hash": self.hash}
+
+    @classmethod
+    def read(cls, fields: Fields) -> "CloseKey":
+        return cls(fields.octets("hash", length=32))
+
+
+def _model_name(fields: Fields) -> str:
+    name = fields.text("name", limit=MAX_MODEL_NAME)
+    if not _MODEL_NAME.fullmatch(name):
+        raise MalformedError(
+            f"a model cannot have the name {name!r}",
+            hint="Use letters, digits and . _ : / -, beginning with a letter or a digit.",
+        )
+    return name
+
+
 def _hashes(fields: Fields) -> tuple[bytes, bytes]:
     v1, v2 = fields.octets("v1", limit=20), fields.octets("v2", limit=32)
     if len(v1) not in (0, 20) or len(v2) not in (0, 32) or not (v1 or v2):
@@ -180,9 +282,26 @@ def _hashes(fields: Fields) -> tuple[bytes, bytes]:
     return v1, v2
 
 
-Claim: TypeAlias = Grant | Cancel | Upload | Pay | Register | Unregister | Admit | Passkey
+Claim: TypeAlias = (
+    Grant
+    | Cancel
+    | Upload
+    | Pay
+    | Register
+    | Unregister
+    | Admit
+    | Passkey
+    | Publish
+    | Withdraw
+    | OpenKey
+    | CloseKey
+)
 _TYPES: dict[str, type[Claim]] = {
-    kind.t: kind for kind in (Grant, Cancel, Upload, Pay, Register, Unregister, Admit, Passkey)
+    kind.t: kind
+    for kind in (
+        *(Grant, Cancel, Upload, Pay, Register, Unregister, Admit, Passkey),
+        *(Publish, Withdraw, OpenKey, CloseKey),
+    )
 }
 
 

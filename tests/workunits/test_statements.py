@@ -7,27 +7,44 @@ from hypothesis import strategies as st
 from tests.workunits.strategies import hashes, keys
 from workunits.canonical import decode, encode
 from workunits.errors import LimitError, MalformedError, RemoteError, SignatureError
-from workunits.ids import JobId, PeerKey
+from workunits.ids import BlobRef, JobId, PeerKey
 from workunits.signing import Domain, Identity
 from workunits.statements import (
     MAX_AMOUNT,
+    MAX_PER_MINUTE,
     MAX_STATEMENT,
     MAX_TORRENT_NAME,
     Admit,
     Cancel,
     Claim,
+    CloseKey,
     Grant,
+    OpenKey,
     Passkey,
+    Publish,
     Register,
     Statement,
     Unregister,
     Upload,
+    Withdraw,
 )
 
 AUTHOR = Identity.from_seed(b"a" * 32)
 names = st.text(st.characters(exclude_categories=["C", "Z"]), max_size=MAX_TORRENT_NAME // 4)
 both = st.sampled_from([(b"1" * 20, b""), (b"", b"2" * 32), (b"1" * 20, b"2" * 32)])
+models = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,99}", fullmatch=True)
+cards = st.builds(BlobRef, hashes, st.binary(min_size=20, max_size=20), st.integers(1, 2**40))
 claims: st.SearchStrategy[Claim] = st.one_of(
+    st.builds(Publish, models, cards),
+    st.builds(Withdraw, models),
+    st.builds(
+        OpenKey,
+        hashes,
+        names.filter(lambda name: len(name) <= 25),
+        st.integers(1, MAX_AMOUNT),
+        st.integers(1, MAX_PER_MINUTE),
+    ),
+    st.builds(CloseKey, hashes),
     st.builds(
         lambda pair, *rest: Register(*pair, *rest),
         both,
@@ -78,6 +95,14 @@ def torrent(**changes: object) -> dict[str, object]:
     return {"length": 1, "name": "n", "private": 0, "v1": b"1" * 20, "v2": b"2" * 32} | changes
 
 
+def card(**changes: object) -> dict[str, object]:
+    return {"length": 1, "name": "n", "v1": b"1" * 20, "v2": b"2" * 32} | changes
+
+
+def key(**changes: object) -> dict[str, object]:
+    return {"amount": 1, "hash": b"h" * 32, "name": "n", "per_minute": 1} | changes
+
+
 def envelope(**changes: object) -> bytes:
     inner = decode(sign(Grant(PeerKey(b"k" * 32), 5)).raw, limit=MAX_STATEMENT)
     assert isinstance(inner, dict)
@@ -104,6 +129,22 @@ def envelope(**changes: object) -> bytes:
         ({"t": "register", "claim": torrent(length=-1)}, "length must be"),
         ({"t": "unregister", "claim": torrent()}, "unknown fields"),
         ({"t": "admit", "claim": {"account": b"k" * 32, "admitted": 2}}, "admitted must be"),
+        ({"t": "publish", "claim": card(name="")}, "cannot have the name"),
+        ({"t": "publish", "claim": card(name="a b")}, "cannot have the name"),
+        ({"t": "publish", "claim": card(name="a\n")}, "cannot have the name"),
+        ({"t": "publish", "claim": card(v1=b"")}, "v1 must be 20 bytes"),
+        ({"t": "publish", "claim": card(v2=b"")}, "v2 must be 32 bytes"),
+        ({"t": "publish", "claim": card(length=0)}, "length must be"),
+        ({"t": "withdraw", "claim": {"name": "-"}}, "cannot have the name"),
+        ({"t": "withdraw", "claim": card()}, "unknown fields"),
+        ({"t": "open_key", "claim": key(amount=0)}, "amount must be"),
+        ({"t": "open_key", "claim": key(amount=MAX_AMOUNT + 1)}, "amount must be"),
+        ({"t": "open_key", "claim": key(per_minute=0)}, "per_minute must be"),
+        ({"t": "open_key", "claim": key(per_minute=MAX_PER_MINUTE + 1)}, "per_minute must be"),
+        ({"t": "open_key", "claim": key(hash=b"h")}, "hash must be 32 bytes"),
+        ({"t": "open_key", "claim": key(name="a\nb")}, "control characters"),
+        ({"t": "close_key", "claim": {"hash": b""}}, "hash must be 32 bytes"),
+        ({"t": "close_key", "claim": key()}, "unknown fields"),
         ({"x": 1}, "unknown fields"),
         ({"nonce": b""}, "nonce must be 16 bytes"),
         ({"time": -1}, "time must be"),

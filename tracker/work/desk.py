@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from tracker.ledger import Book
 from tracker.rows import RingersRow
+from tracker.work.asking import Listener
 from tracker.work.court import Court
 from tracker.work.dispute import Question
 from tracker.work.floor import Floor, Patience
@@ -23,11 +24,13 @@ from workunits.errors import RefusedError, RemoteError
 from workunits.ids import JobId, LeaseToken, PeerKey
 from workunits.ledger.roster import NETWORK
 from workunits.manifest import SignedManifest
+from workunits.models.request import Request
 from workunits.ringers import Ringers
 from workunits.statements import Statement
 from workunits.wire.compare import Compared
 from workunits.wire.handshake import Offerings, Vouch
 from workunits.wire.holds import Holds
+from workunits.wire.models import Tokens
 from workunits.wire.work import Commits, Committed, Reveal, Revealed
 
 
@@ -250,6 +253,40 @@ class Desk:
         """Take opinions; the batch's signature was checked. Those that are late change nothing."""
         self._court.tell(self.peers[key], batch, now)
         self._leasing.feed(now)
+
+    def ask(
+        self,
+        job: Job,
+        request: Request,
+        listener: Listener,
+        now: float,
+        *,
+        stream: bool,
+        top: int = 0,
+        urgent: bool = True,
+    ) -> Unit:
+        """Make a unit of a job that is asked; raises ``RefusedError`` when it has no budget left.
+
+        Units that are not ``urgent`` come after all that are.
+        """
+        raise NotImplementedError
+
+    def halt(self, unit: Unit, after: int, now: float) -> None:
+        """No more than ``after`` tokens of an answer are needed."""
+        raise NotImplementedError
+
+    def dismiss(self, unit: Unit, now: float) -> None:
+        """Nobody listens any more: a unit of which nothing was said is cancelled, any other is
+        halted where it is, verified and paid."""
+        raise NotImplementedError
+
+    def said(self, key: PeerKey, tokens: Tokens, now: float) -> None:
+        """Take tokens of an answer that a peer makes."""
+        raise NotImplementedError
+
+    def can_answer(self, job: Job) -> bool:
+        """Whether any connected peer could answer what the job asks."""
+        raise NotImplementedError
 
     def tick(self, now: float) -> None:
         """Do what is due."""
