@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from sandbox.layers import check
+from sandbox.models.fake import FakeModelCell, FakeModels
+from sandbox.models.runtime import ModelSpec
 from sandbox.runner import STDERR_TAIL, Ending, Outcome, Program, Task
 from workunits.errors import LocalError, MalformedError, UnavailableError
 from workunits.images import chain_id
@@ -72,13 +74,15 @@ class FakeSandbox:
     """See ``runner.Sandbox``. ``available`` are the content hashes that it claims to have.
 
     ``engine_stops`` makes it behave like an engine that died: running units are lost, and nothing
-    can be opened until ``engine_returns``.
+    can be opened until ``engine_returns``. ``models`` says how models behave that it serves.
     """
 
     play: Play
     available: frozenset[str] = frozenset({"sha256:" + "0" * 64})
     opened: int = 0
+    models: FakeModels = field(default_factory=FakeModels)
     _cells: "set[FakeCell]" = field(default_factory=set)
+    _served: "set[FakeModelCell]" = field(default_factory=set)
     _stopped: asyncio.Event = field(default_factory=asyncio.Event)
 
     def engine_stops(self) -> None:
@@ -107,22 +111,30 @@ class FakeSandbox:
     async def forget(self, image: str) -> bool:
         """See ``runner.Sandbox.forget``."""
         self.check()
-        if any(cell.program.image == image for cell in self._cells):
+        used = {cell.program.image for cell in self._cells}
+        if image in used | {cell.spec.image for cell in self._served}:
             return False
         self.available -= {image}
         return True
 
     async def open(self, program: Program) -> "FakeCell":
         """See ``runner.Sandbox.open``."""
-        self.check()
-        if program.image not in self.available:
-            raise UnavailableError(
-                f"the image {program.image[:19]} is not here",
-                hint="Add its hash to FakeSandbox.available.",
-            )
+        self._require(program.image)
         self.opened += 1
         cell = FakeCell(self, program)
         self._cells.add(cell)
+        return cell
+
+    async def serve(self, spec: ModelSpec) -> FakeModelCell:
+        """See ``models.runtime.ModelRuntime.serve``."""
+        self._require(spec.image)
+        cell = FakeModelCell(self.models, spec, self._stopped, self._served.discard)
+        self._served.add(cell)
+        try:
+            await cell.load()
+        except BaseException:
+            await cell.close()
+            raise
         return cell
 
     async def reap(self) -> int:
@@ -134,6 +146,16 @@ class FakeSandbox:
         """See ``runner.Sandbox.close``."""
         for cell in list(self._cells):
             await cell.close()
+        for model in list(self._served):
+            await model.close()
+
+    def _require(self, image: str) -> None:
+        self.check()
+        if image not in self.available:
+            raise UnavailableError(
+                f"the image {image[:19]} is not here",
+                hint="Add its hash to FakeSandbox.available.",
+            )
 
     def check(self) -> None:
         """Raise what a dead engine raises."""
