@@ -28,20 +28,24 @@ class Member:
     images: tuple[str, ...]
     platform: str
     disk_bytes: int = 0
+    models: bool = True
 
     @classmethod
     def of(cls, key: PeerKey, owner: PeerKey, brings: Offerings) -> "Member":
         """A peer as its session began."""
         return cls(
             *(key, owner, brings.validator, brings.memory_bytes),
-            *(brings.images, brings.platform, brings.disk_bytes),
+            *(brings.images, brings.platform, brings.disk_bytes, brings.models),
         )
 
     def can_run(self, needs: "Needs") -> bool:
-        """Whether it has the memory for a unit, the image or room for it, and room for the rest.
+        """Whether it has the memory for a unit, the image or room for it, and room for the rest,
+        and takes its kind.
 
         What it says that it holds does not count: nobody comes nearer to being drawn by it.
         """
+        if needs.model and not self.models:
+            return False
         if needs.image in self.images:
             disk: int | None = needs.disk_bytes
         else:
@@ -60,6 +64,7 @@ class Needs:
     memory_bytes: int
     disk_bytes: int
     with_image: int | None
+    model: bool = False
 
     @classmethod
     def of(cls, manifest: Manifest, index: int) -> "Needs":
@@ -70,6 +75,7 @@ class Needs:
             manifest.limits.memory_bytes,
             size,
             size + manifest.image_bytes if manifest.shared else None,
+            manifest.program.model is not None,
         )
 
 

@@ -14,11 +14,24 @@ from validators.electorate import Electorate, Member, Seat
 from validators.policies import By
 from workunits.ids import BlobRef, JobId, PeerKey, UnitId
 from workunits.images import Layer
+from workunits.manifest import Program
+from workunits.models.program import COMMAND, Engine, ModelProgram
 from workunits.parameters import Files, NamedBlob, Sweep
+from workunits.verification import Comparator, Comparison
 
 JOB = JobId(b"j" * 32)
 LINK = b"c" * 32
 MANIFEST = manifest()
+MODEL_JOB = replace(
+    MANIFEST,
+    program=Program(
+        "sha256:" + "e" * 64,
+        COMMAND,
+        (NamedBlob("model.gguf", BlobRef(bytes(32), bytes(20), 1000)),),
+        model=ModelProgram(Engine.LLAMA_CPP, 2048, 128, asked=True, budget=1),
+    ),
+    comparator=Comparator(Comparison.TEXT_MODEL),
+)
 SUBMITTER, OPERATOR = MANIFEST.submitter, PeerKey(b"o" * 32)
 SOMEBODY = PeerKey(b"x" * 32)
 IMAGE, MEMORY = MANIFEST.program.image, MANIFEST.limits.memory_bytes
@@ -191,6 +204,16 @@ def test_who_lacks_the_image_or_the_memory_is_not_drawn(by: By, changes: dict[st
         for key, owner in zip(KEYS, (SUBMITTER, OPERATOR, SOMEBODY), strict=False)
     ]
     assert electorate(lacking).draw(LINK, MANIFEST, seat(by)) is None
+
+
+@pytest.mark.parametrize("by", By)
+def test_who_takes_no_models_is_drawn_for_other_work_alone(by: By) -> None:
+    asks = MODEL_JOB.program.image
+    one = replace(member(KEYS[0]), images=(IMAGE, asks), disk_bytes=1 << 40, memory_bytes=1 << 40)
+    refuses = electorate([replace(one, models=False)])
+    assert electorate([one]).draw(LINK, MODEL_JOB, seat(by)) == KEYS[0]
+    assert refuses.draw(LINK, MODEL_JOB, seat(by)) is None
+    assert refuses.draw(LINK, MANIFEST, seat(by)) == KEYS[0]
 
 
 def test_where_the_platform_matters_only_the_same_one_is_drawn() -> None:

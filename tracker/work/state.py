@@ -104,9 +104,12 @@ class Peer:
         return count == 0 or (score is not None and score.reaches(count, wall))
 
     def can_run(self, manifest: Manifest) -> bool:
-        """Whether it has the memory and the disk for a job, and the image or a way to it."""
+        """Whether it has the memory and the disk for a job and the image or a way to it, and takes
+        its kind."""
         offers = self.offerings
         if offers is None or manifest.limits.memory_bytes > offers.memory_bytes:
+            return False
+        if manifest.program.model and not offers.models:
             return False
         needed = manifest.common_bytes
         if manifest.program.image not in offers.images:

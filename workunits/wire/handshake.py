@@ -36,7 +36,8 @@ class Offerings:
 
     ``platform`` is its class of machines, such as ``x86_64``: floating point may differ between
     two of them. ``disk_bytes`` is all that it gives for what jobs read; what is left of it at the
-    moment, and what it holds, is in ``Holds``.
+    moment, and what it holds, is in ``Holds``. ``models`` is whether it may be asked to run
+    language models.
     """
 
     validator: bool
@@ -46,6 +47,7 @@ class Offerings:
     agent: str
     platform: str = ""
     disk_bytes: int = 0
+    models: bool = True
 
     def value(self) -> dict[str, object]:
         value: dict[str, object] = {
@@ -58,6 +60,8 @@ class Offerings:
         }
         if self.disk_bytes:
             value["disk"] = self.disk_bytes
+        if not self.models:
+            value["models"] = 0
         return value
 
     @classmethod
@@ -68,6 +72,7 @@ class Offerings:
             disk_bytes=fields.integer("disk", 1, MAX_DISK) if fields.has("disk") else 0,
             images=fields.texts("images", count=256, limit=80),
             memory_bytes=fields.integer("memory", 0, 2**50),
+            models=not fields.has("models") or bool(fields.integer("models", 0, 0)),
             platform=fields.text("platform", limit=40),
             validator=fields.flag("validator"),
         )

@@ -54,6 +54,7 @@ offerings = st.builds(
     texts,
     texts,
     st.integers(0, MAX_DISK),
+    st.booleans(),
 )
 vouches = st.none() | st.builds(Vouch, keys, signatures)
 commits = st.lists(st.builds(Commit, words, tokens, hashes, hashes), max_size=5).map(tuple)
