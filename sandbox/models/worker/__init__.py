@@ -1,0 +1,1 @@
+"""Sources that are copied into the engine images: each file stands alone, or beside the others."""
