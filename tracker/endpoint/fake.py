@@ -52,6 +52,7 @@ class FakeCall:
     request: Request
     stream: bool
     top: int
+    urgent: bool
     script: Script
     keys: Keys
     hold: Hold
@@ -171,7 +172,14 @@ class FakeParlour:
         return next((each for each in self._served if each.card.name == name), None)
 
     def ask(
-        self, key: ApiKey, served: Served, request: Request, *, stream: bool, top: int = 0
+        self,
+        key: ApiKey,
+        served: Served,
+        request: Request,
+        *,
+        stream: bool,
+        top: int = 0,
+        urgent: bool = True,
     ) -> FakeCall:
         """Begin a request. Budget and rate of the key are real."""
         script = self.script
@@ -181,7 +189,7 @@ class FakeParlour:
         worth = served.price * meter(request, request.most)
         hold = self._keys.reserve(key, worth + (worth + 1) // 2)
         made = FakeCall(
-            *(served.card, request, stream, top, script, self._keys, hold, served.price),
+            *(served.card, request, stream, top, urgent, script, self._keys, hold, served.price),
             number=len(self.calls),
         )
         self.calls.append(made)

@@ -52,8 +52,8 @@ class ApiKey:
     """A key as the tracker knows it: credits of its ``budget``, how many are ``spent``, and how
     many are ``reserved`` for requests under way.
 
-    ``hash`` is the SHA-256 of the secret, ``per_minute`` how many requests it may make (0: any
-    number), ``created`` Unix seconds. A ``closed`` key asks nothing any more.
+    ``hash`` is the SHA-256 of the secret, ``per_minute`` how many requests it may make, ``created``
+    Unix seconds. A ``closed`` key asks nothing any more.
     """
 
     hash: bytes
@@ -194,10 +194,13 @@ class Keys:
         self._dirty[key] = None
         return key
 
-    def close(self, owner: PeerKey, hash_: bytes) -> ApiKey:
-        """End a key of ``owner``. What is left of its budget is ``owed``."""
+    def close(self, author: PeerKey, hash_: bytes, operator: PeerKey) -> ApiKey:
+        """End a key, as its owner or the ``operator`` may. What is left of its budget is ``owed``.
+
+        Raises ``RefusedError``.
+        """
         key = self._keys.get(hash_)
-        if key is None or key.owner != owner:
+        if key is None or author not in (key.owner, operator):
             raise RefusedError("you have no such API key", hint="See your keys: swarm api-key list")
         key.closed = True
         self._dirty[key] = None
@@ -225,8 +228,6 @@ class Keys:
         A minute's worth may come at once. The bucket is one number, the time at which it will be
         full again.
         """
-        if not key.per_minute:
-            return
         step = MINUTE / key.per_minute
         after = max(self._full.get(key.hash, now), now) + step
         wait = after - now - max(MINUTE, step)

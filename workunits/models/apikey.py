@@ -9,8 +9,6 @@ LENGTH = 40
 ENTROPY = 32
 """Random bytes that a secret is made of."""
 
-MAX_PER_MINUTE = 100_000
-MAX_KEY_NAME = 100
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
