@@ -9,13 +9,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from client.scheduling import moves
+from client.scheduling.asks import Asks
 from client.scheduling.cells import CellRecord, Cells, Life
-from client.scheduling.leases import EARLY, OVER, Held, State, step
+from client.scheduling.leases import EARLY, LAST, OVER, Held, State, step
 from client.scheduling.moves import Command
 from client.scheduling.needs import Need, Needs
 from client.scheduling.pace import Tuning
 from workunits.ids import JobId, LeaseToken
 from workunits.manifest import SignedManifest
+from workunits.models.program import ModelProgram
+from workunits.wire.models import Ask
 from workunits.wire.work import MAX_HOLD
 
 
@@ -52,6 +55,19 @@ class JobRecord:
         """Bytes that one of its units may use."""
         return self.signed.manifest.limits.memory_bytes
 
+    @property
+    def model(self) -> ModelProgram | None:
+        """The model that its units ask, if they ask one."""
+        return self.signed.manifest.program.model
+
+    def flaw(self, index: int, ask: Ask | None) -> str:
+        """Why unit ``index``, asking ``ask``, cannot be one of it; empty if it can."""
+        if index >= self.signed.manifest.units or (ask and not self.model):
+            return "malformed"
+        if self.model and self.model.asked != bool(ask and ask.request):
+            return "malformed"
+        return ""
+
     def works(self) -> None:
         """Something of it ran to its end here."""
         self.strikes, self.refused = 0, ""
@@ -70,6 +86,7 @@ class Book:
         self.leases: dict[LeaseToken, Held] = {}
         self.needs = Needs(tuning.fetches)
         self.cells = Cells(tuning.slots, tuning.memory_bytes, tuning.warm_cells)
+        self.asks = Asks()
         self.connected = False
         self.out: list[Command] = []
         self.uncommitted = 0
@@ -106,13 +123,20 @@ class Book:
         if before in EARLY and to not in EARLY:
             self.jobs[lease.job].early.discard(lease.token)
 
+    def commit_stands(self, lease: Held) -> None:
+        """The tracker has the commit of ``lease`` on disk."""
+        self.move(lease, State.COMMITTED)
+        self.out.append(moves.Committed(lease.unit))
+
     def ready(self, lease: Held) -> None:
-        """All that ``lease`` reads is here. Comparisons go before units: theirs waited long."""
+        """All that ``lease`` reads is here. Those go first for whom somebody waits, then
+        comparisons: theirs waited long."""
         self.move(lease, State.READY)
         ready = self.jobs[lease.job].ready
         at = len(ready)
-        if lease.pair is not None:
-            at = next((at for at, token in enumerate(ready) if self._is_unit(token)), at)
+        if lease.rank < LAST:
+            later = (at for at, token in enumerate(ready) if self._rank(token) > lease.rank)
+            at = next(later, at)
         ready.insert(at, lease.token)
 
     def end(self, lease: Held, to: State, reason: str = "") -> None:
@@ -122,6 +146,9 @@ class Book:
             cell = self.cells[lease.cell]
             if cell.life is Life.OPENING:
                 cell.token = None
+            elif cell.heavy and to is State.REVOKED:
+                self.cells.stopping(cell)
+                self.out.append(moves.Stop(cell.id))
             else:
                 self.close(cell)
         self.move(lease, to)
@@ -161,14 +188,15 @@ class Book:
         self._drop(cell.needs)
 
     def release_needs(self, lease: Held) -> None:
-        """``lease`` reads nothing any more."""
+        """``lease`` reads nothing any more, and what it asks is forgotten."""
+        self.asks.drop(lease.token)
         self._drop(lease.needs, lease.token)
         lease.needs = ()
         lease.missing = set()
 
-    def _is_unit(self, token: LeaseToken) -> bool:
+    def _rank(self, token: LeaseToken) -> int:
         lease = self.leases.get(token)
-        return lease is not None and lease.pair is None
+        return lease.rank if lease else 0
 
     def _drop(self, refs: Iterable[Need], token: LeaseToken | None = None) -> None:
         self.out.extend(moves.Drop(ref) for ref in self.needs.let_go(refs, token))

@@ -55,12 +55,16 @@ UNCOMMITTED = EARLY | {State.RUNNING, State.STORING, State.COMPUTED, State.COMMI
 OVER = frozenset({State.DONE, State.JUDGED, State.RELEASED, State.REVOKED})
 LIVE = frozenset(State) - OVER
 
+LAST = 2
+"""The ``rank`` of what nobody waits for."""
+
 
 @dataclass(slots=True, eq=False)
 class Held:
     """One lease and what is known of it. ``deadline`` and ``started`` are monotonic seconds.
 
-    ``pair`` is what is to be compared, if it is a comparison.
+    ``pair`` is what is to be compared, if it is a comparison; ``urgent`` is whether somebody waits
+    for it.
     """
 
     token: LeaseToken
@@ -69,6 +73,7 @@ class Held:
     deadline: float
     state: State = State.WAITING
     pair: Pair | None = None
+    urgent: bool = False
     needs: tuple[Need, ...] = ()
     missing: set[Need] = field(default_factory=set)
     cell: int | None = None
@@ -83,6 +88,13 @@ class Held:
     def counts(self) -> bool:
         """Whether it counts against the credit that the tracker was told."""
         return self.pair is None and self.state in UNCOMMITTED
+
+    @property
+    def rank(self) -> int:
+        """Lower goes first among those of its job that are ready."""
+        if self.urgent:
+            return 0
+        return LAST if self.pair is None else 1
 
     @property
     def unit(self) -> UnitId:

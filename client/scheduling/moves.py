@@ -1,7 +1,7 @@
 """What goes into the scheduler and what comes out: events and commands, all of them frozen.
 
 The tracker's messages ``Leases``, ``Committed``, ``RevealRequest``, ``Revealed`` and ``Revoked``
-are events as they stand, and so is ``Compare``.
+are events as they stand, and so are ``Compare``, ``Ask`` and ``Halt``.
 """
 
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from workunits.ids import Digest, JobId, LeaseToken, UnitId
 from workunits.manifest import SignedManifest
 from workunits.wire import work
 from workunits.wire.compare import Compare, Judgement, Opinion, Pair
+from workunits.wire.models import Ask, Halt
 
 # Events
 
@@ -70,7 +71,7 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class OpenFailed:
-    """A cell could not be opened; it is gone. ``reason`` is ``image`` or ``engine``."""
+    """A cell could not be opened; it is gone. ``reason`` is ``image``, ``model`` or ``engine``."""
 
     cell: int
     reason: str
@@ -79,6 +80,13 @@ class OpenFailed:
 @dataclass(frozen=True, slots=True)
 class Closed:
     """A cell is gone, and whatever ran in it."""
+
+    cell: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """What ran in a cell has ended, and the cell is good for another."""
 
     cell: int
 
@@ -159,11 +167,14 @@ Event: TypeAlias = (
     | work.Revealed
     | work.Revoked
     | Compare
+    | Ask
+    | Halt
     | Fetched
     | FetchFailed
     | Opened
     | OpenFailed
     | Closed
+    | Stopped
     | Ran
     | RunFailed
     | Computed
@@ -204,11 +215,15 @@ class Open:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Run a unit in an open cell. Answered by ``Ran`` or ``RunFailed``, if not ended first."""
+    """Run a unit in an open cell. Answered by ``Ran`` or ``RunFailed``, if not ended first.
+
+    ``ask`` is what the tracker said of a unit that asks a model.
+    """
 
     token: LeaseToken
     unit: UnitId
     cell: int
+    ask: Ask | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +234,24 @@ class Judge:
     unit: UnitId
     cell: int
     pair: Pair
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """End the answer under way in a cell after so many tokens. Its unit goes on as ever."""
+
+    cell: int
+    after: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """End what runs in the cell of a model, whose unit is over, and keep the cell if that can be.
+
+    Answered by ``Stopped``, or by ``Closed``.
+    """
+
+    cell: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,6 +344,8 @@ Command: TypeAlias = (
     | Open
     | Run
     | Judge
+    | Cut
+    | Stop
     | Close
     | SendWant
     | SendCommits

@@ -26,6 +26,10 @@ class Tuning:
     """Idle cells per slot."""
     idle: float = 60.0
     """After how long an idle cell is closed."""
+    idle_models: float = 600.0
+    """The same for one of a model, unless its memory is wanted before."""
+    models: str = ""
+    """Why units of models are given back; empty if they are not."""
     backoff: float = 1.0
     backoff_most: float = 300.0
     strikes: int = 3

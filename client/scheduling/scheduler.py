@@ -10,7 +10,8 @@ from math import inf
 from random import Random
 from typing import Any
 
-from client.scheduling import comparisons, moves
+from client.scheduling import comparisons, moves, reconnects
+from client.scheduling.asks import is_urgent
 from client.scheduling.batches import Batches
 from client.scheduling.book import Book, JobRecord
 from client.scheduling.cells import CellRecord, Life
@@ -18,17 +19,19 @@ from client.scheduling.leases import EARLY, Held, State
 from client.scheduling.moves import Command, Event
 from client.scheduling.needs import Need
 from client.scheduling.pace import Pace, Tuning, averaged
+from client.scheduling.placement import Choice, choose
 from workunits.errors import LimitError
 from workunits.ids import JobId, LeaseToken
 from workunits.images import Image
 from workunits.manifest import SignedManifest
 from workunits.wire import work
 from workunits.wire.compare import Compare
+from workunits.wire.models import Ask, Halt
 
 MAX_JOBS = 4096
 """Most jobs that a tracker may offer in one session."""
 
-_LASTING = frozenset({"image", "memory", "slow"})
+_LASTING = frozenset({"image", "memory", "model", "models", "platform", "slow"})
 """Reasons that do not go away by trying the next unit."""
 
 
@@ -42,6 +45,7 @@ class Scheduler:
         self._pace = Pace(tuning)
         self._commits = Batches(tuning.batch, tuning.batch_wait)
         self._waiting: deque[LeaseToken] = deque()
+        self._urgent: deque[LeaseToken] = deque()
         self._ready: dict[JobId, JobRecord] = {}
         self._sulk = -inf
         self._paused = False
@@ -58,11 +62,14 @@ class Scheduler:
             work.Revealed: self._on_revealed,
             work.Revoked: self._on_revoked,
             Compare: self._on_compare,
+            Ask: self._on_ask,
+            Halt: self._on_halt,
             moves.Fetched: self._on_fetched,
             moves.FetchFailed: self._on_fetch_failed,
             moves.Opened: self._on_opened,
             moves.OpenFailed: self._on_open_failed,
             moves.Closed: self._on_closed,
+            moves.Stopped: self._on_stopped,
             moves.Ran: self._on_ran,
             moves.RunFailed: self._on_run_failed,
             moves.Computed: self._on_computed,
@@ -118,45 +125,16 @@ class Scheduler:
         book = self._book
         book.connected, self._sulk = True, -inf
         self._pace.forget()
-        for kept in event.kept:
-            if kept.token not in book.leases:
-                lease = Held(kept.token, kept.unit.job, kept.unit.index, inf, State.COMPUTED)
-                lease.digest, lease.sent = kept.digest, True
-                book.add(lease)
-        held, committed = set(event.held), set(event.committed)
-        unknown = (held | committed) - book.leases.keys()
-        again = []
-        for lease in list(book.leases.values()):
-            if lease.token in committed:
-                again += self._resume_committed(lease, unknown)
-            elif lease.token in held:
-                if lease.state in (State.COMMITTING, State.COMMITTED, State.REVEALING):
-                    book.move(lease, State.COMPUTED)
-            elif lease.state is State.REVEALING:
-                book.end(lease, State.DONE)
-            else:
-                book.end(lease, State.REVOKED, "forgotten by the tracker")
-        book.send_release(sorted(unknown), "unknown")
-        if again:
-            book.out.append(moves.SendReveals(tuple(again)))
+        reconnects.settle(book, event)
         self._commits.clear()
         for lease in book.leases.values():
             if lease.state is State.COMPUTED:
                 self._commits.add(lease.job, lease.token, now)
         self._book.forget_jobs(now)
 
-    def _resume_committed(self, lease: Held, unknown: set[LeaseToken]) -> list[LeaseToken]:
-        if lease.state is State.REVEALING:
-            return [lease.token]
-        if lease.state in (State.COMPUTED, State.COMMITTING) and lease.sent:
-            self._commit_stands(lease)
-        elif lease.state is not State.COMMITTED:
-            self._book.end(lease, State.REVOKED, "the tracker claims a commit that was not made")
-            unknown.add(lease.token)
-        return []
-
     def _on_disconnected(self, _: moves.Disconnected, __: float) -> None:
         self._book.connected = False
+        self._book.asks.keep_only(self._book.leases)
         comparisons.forget(self._book)
 
     def _on_offered(self, event: moves.Offered, _: float) -> None:
@@ -166,7 +144,24 @@ class Scheduler:
                 raise LimitError(f"the tracker offers more than {MAX_JOBS} jobs in one session")
             jobs[event.job.id] = JobRecord.of(event.job)
 
+    def _on_ask(self, event: Ask, _: float) -> None:
+        if event.token not in self._book.leases:
+            self._book.asks.hear(event)
+
+    def _on_halt(self, event: Halt, _: float) -> None:
+        book = self._book
+        book.asks.halt(event)
+        for lease in book.known([event.token], State.RUNNING):
+            assert lease.cell is not None
+            cell = book.cells[lease.cell]
+            if cell.heavy and cell.life is Life.BUSY:
+                book.out.append(moves.Cut(cell.id, max(1, event.after)))
+
     def _on_leases(self, event: work.Leases, now: float) -> None:
+        self._take_leases(event, now)
+        self._book.asks.keep_only(self._book.leases)
+
+    def _take_leases(self, event: work.Leases, now: float) -> None:
         book, job = self._book, self._book.jobs.get(event.job)
         reason = "job" if job is None else self._refusal(job, event.seconds, now)
         if job is None or reason:
@@ -175,15 +170,17 @@ class Scheduler:
             return
         malformed = []
         for each in event.leases:
-            known = book.leases.get(each.token)
+            known, ask = book.leases.get(each.token), book.asks.get(each.token)
             if known is not None:
                 if known.state in EARLY and (known.job, known.index) == (event.job, each.index):
                     known.deadline = now + event.seconds
-            elif each.index >= job.signed.manifest.units or self._book.uncommitted >= work.MAX_HOLD:
+            elif job.flaw(each.index, ask) or book.uncommitted >= work.MAX_HOLD:
                 malformed.append(each.token)
             else:
-                book.add(Held(each.token, event.job, each.index, now + event.seconds))
-                self._waiting.append(each.token)
+                lease = Held(each.token, event.job, each.index, now + event.seconds)
+                lease.urgent = is_urgent(ask)
+                book.add(lease)
+                (self._urgent if lease.urgent else self._waiting).append(each.token)
         book.send_release(malformed, "malformed")
 
     def _refusal(self, job: JobRecord, seconds: float, now: float) -> str:
@@ -191,6 +188,8 @@ class Scheduler:
             return "shutdown"
         if job.memory > self._tuning.memory_bytes:
             self._strike(job, "memory", now)
+        elif job.model and self._tuning.models:
+            self._strike(job, self._tuning.models, now)
         elif job.seconds is not None and job.seconds > seconds:
             job.seconds = None  # so that it gets another chance after the block
             self._strike(job, "slow", now)
@@ -203,17 +202,13 @@ class Scheduler:
     def _on_committed(self, event: work.Committed, _: float) -> None:
         for lease in self._book.known(event.tokens):
             if lease.state is State.COMMITTING:
-                self._commit_stands(lease)
-
-    def _commit_stands(self, lease: Held) -> None:
-        self._book.move(lease, State.COMMITTED)
-        self._book.out.append(moves.Committed(lease.unit))
+                self._book.commit_stands(lease)
 
     def _on_reveal_request(self, event: work.RevealRequest, _: float) -> None:
         show, early = [], 0
         for lease in self._book.known(event.tokens):
             if lease.state is State.COMMITTING:
-                self._commit_stands(lease)
+                self._book.commit_stands(lease)
             if lease.state is State.COMMITTED:
                 lease.asked = True
                 self._book.move(lease, State.REVEALING)
@@ -286,15 +281,21 @@ class Scheduler:
 
     def _on_closed(self, event: moves.Closed, _: float) -> None:
         cell = self._book.cells.get(event.cell)
-        if cell is not None and cell.life is Life.CLOSING:
+        if cell is not None and cell.life in (Life.CLOSING, Life.STOPPING):
             self._book.gone(cell)
+
+    def _on_stopped(self, event: moves.Stopped, now: float) -> None:
+        cell = self._book.cells.get(event.cell)
+        if cell is not None and cell.life is Life.STOPPING:
+            self._book.cells.idle(cell, now)
 
     def _on_ran(self, event: moves.Ran, now: float) -> None:
         for lease in self._book.known([event.token], State.RUNNING):
             assert lease.cell is not None
             job, took = self._book.jobs[lease.job], now - lease.started
             job.works()
-            job.seconds = averaged(job.seconds, took)
+            if job.model is None:  # whose units may differ much: one of them foretells nothing
+                job.seconds = averaged(job.seconds, took)
             self._pace.ran(took)
             self._book.cells.idle(self._book.cells[lease.cell], now)
             self._book.release_needs(lease)
@@ -330,9 +331,12 @@ class Scheduler:
         for job in book.jobs.values():
             late = [token for token in job.early if self._is_late(book.leases[token], now)]
             book.give_back(sorted(late), "late")
-        for cell in book.cells.stale(now - self._tuning.idle):
+        for cell in book.cells.stale(now - self._tuning.idle, now - self._tuning.idle_models):
             book.close(cell)
-        excess = self._book.uncommitted - 2 * max(self._target(now), 2 * self._tuning.slots)
+        excess = -2 * max(self._target(now), 2 * self._tuning.slots)
+        if self._waiting:  # what somebody waits for never does, and comes beyond what we want
+            urgent = sum(lease.urgent and lease.counts for lease in book.leases.values())
+            excess += book.uncommitted - urgent
         surplus: list[LeaseToken] = []
         while self._waiting and len(surplus) < excess:
             token = self._waiting.pop()
@@ -364,9 +368,14 @@ class Scheduler:
 
     def _admit(self) -> None:
         room = self._tuning.window * self._tuning.slots
+        while self._urgent:
+            self._admit_next(self._urgent)
         while self._waiting and self.count(State.FETCHING, State.READY) < room:
-            for lease in self._book.known([self._waiting.popleft()], State.WAITING):
-                self._prepare(lease, self._book.jobs[lease.job].needs(lease.index))
+            self._admit_next(self._waiting)
+
+    def _admit_next(self, queue: deque[LeaseToken]) -> None:
+        for lease in self._book.known([queue.popleft()], State.WAITING):
+            self._prepare(lease, self._book.jobs[lease.job].needs(lease.index))
 
     def _prepare(self, lease: Held, needs: tuple[Need, ...]) -> None:
         lease.needs = needs
@@ -383,18 +392,16 @@ class Scheduler:
     def _start(self, now: float) -> None:
         cells = self._book.cells
         while cells.free and not self._paused and not self._draining:
-            best: tuple[float, int, Held] | None = None
-            for job in list(self._ready.values()):
-                lease = self._head(job, now)
-                if lease is None or now < job.blocked or not cells.fits(job.memory):
-                    continue
-                for slot in cells.free:
-                    bonus = self._tuning.warm_bonus if cells.warm(slot, job.id) else 0.0
-                    if best is None or (lease.deadline - bonus, slot) < best[:2]:
-                        best = (lease.deadline - bonus, slot, lease)
-            if best is None:
+            jobs = [job for job in list(self._ready.values()) if now >= job.blocked]
+            heads = [(job, lease) for job in jobs if (lease := self._head(job, now))]
+            choice = choose(heads, cells, self._tuning.warm_bonus)
+            if choice is None:
                 return
-            self._place(best[2], best[1], now)
+            if not choice.fits:
+                for old in cells.crowding(choice.job.memory):
+                    self._book.close(old)
+                return
+            self._place(choice, now)
 
     def _head(self, job: JobRecord, now: float) -> Held | None:
         while job.ready:
@@ -406,16 +413,17 @@ class Scheduler:
         self._ready.pop(job.id, None)
         return None
 
-    def _place(self, lease: Held, slot: int, now: float) -> None:
-        job, cells = self._book.jobs[lease.job], self._book.cells
+    def _place(self, choice: Choice, now: float) -> None:
+        job, lease, slot = choice.job, choice.lease, choice.slot
+        cells, heavy = self._book.cells, job.model is not None
         job.ready.popleft()
         if cells.warm(slot, job.id):
             cell = cells.reuse(slot, job.id, lease.token)
         else:
-            for old in cells.surplus(slot):
+            for old in [] if heavy else cells.surplus(slot):
                 self._book.close(old)
             self._book.needs.take(job.program)
-            cell = cells.open(slot, job.id, job.memory, job.program, lease.token)
+            cell = cells.open(slot, job.id, job.memory, job.program, lease.token, heavy=heavy)
         lease.cell = cell.id
         self._book.move(lease, State.RUNNING)
         if cell.life is Life.BUSY:
@@ -426,7 +434,8 @@ class Scheduler:
     def _run(self, lease: Held, cell: CellRecord, now: float) -> None:
         lease.started = now
         if lease.pair is None:
-            self._book.out.append(moves.Run(lease.token, lease.unit, cell.id))
+            ask = self._book.asks.get(lease.token)
+            self._book.out.append(moves.Run(lease.token, lease.unit, cell.id, ask))
         else:
             self._book.out.append(moves.Judge(lease.token, lease.unit, cell.id, lease.pair))
 

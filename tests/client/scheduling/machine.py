@@ -1,7 +1,7 @@
 """A world around a scheduler, for tests: a tracker, a wire that loses, a shell that may fail."""
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from random import Random
 
@@ -11,6 +11,7 @@ from client.scheduling.moves import Command, Event
 from client.scheduling.needs import Need
 from client.scheduling.pace import Tuning
 from client.scheduling.scheduler import Scheduler
+from tests.client.work.models import model_job, request_of
 from tests.client.work.tracker import JUDGE, job_of, ref_of, shown
 from workunits.ids import Digest, JobId, LeaseToken, UnitId
 from workunits.images import Image, Layer, chain_id
@@ -19,6 +20,7 @@ from workunits.parameters import NamedBlob
 from workunits.results import Ending, Result
 from workunits.wire import work
 from workunits.wire.compare import Compare, Judgement, Opinion, Pair, Shown
+from workunits.wire.models import Ask, Halt
 
 PROGRAM = NamedBlob("program", ref_of(1))
 DATA = NamedBlob("data", ref_of(2))
@@ -32,6 +34,8 @@ LAYERS = tuple(Layer(bytes([at]) * 32, ref_of(at)) for at in (7, 8))
 IMAGE = Image(chain_id([layer.diff for layer in LAYERS]), LAYERS)
 SHARED = job_of(100, files=(PROGRAM,), name="shared", image=IMAGE.name, layers=LAYERS)
 """A job whose image can be fetched."""
+ASKED = model_job(100, model=ref_of(40), memory=500 << 20)
+BATCH = model_job(100, asked=False, model=ref_of(42), memory=300 << 20, name="batch")
 
 
 INLINE = shown({"out": b"inline"})
@@ -62,6 +66,9 @@ class World:
     opening: dict[int, moves.Open] = field(default_factory=dict)
     cells: dict[int, moves.Open] = field(default_factory=dict)
     closing: set[int] = field(default_factory=set)
+    stopping: set[int] = field(default_factory=set)
+    asks: dict[LeaseToken, Ask] = field(default_factory=dict)
+    cuts: list[moves.Cut] = field(default_factory=list)
     running: dict[int, moves.Run | moves.Judge] = field(default_factory=dict)
     storing: list[LeaseToken] = field(default_factory=list)
     disk: dict[LeaseToken, moves.Kept] = field(default_factory=dict)
@@ -107,6 +114,11 @@ class World:
         """The leases that are not over."""
         return sorted(self.leased.keys() - self.ended.keys())
 
+    @property
+    def going(self) -> set[int]:
+        """The cells in which something runs that is not to be ended."""
+        return self.running.keys() - self.closing - self.stopping
+
     def connect(self) -> None:
         """A session, with the tracker's true word."""
         kept = tuple(self.disk.values()) if self.restarted else ()
@@ -128,7 +140,7 @@ class World:
         self.connected, self.restarted, self.finished = False, True, 0
         for each in (self.outgoing, self.acks, self.fetching, self.here, self.opening, self.cells):
             each.clear()
-        for more in (self.closing, self.running, self.storing):
+        for more in (self.closing, self.stopping, self.running, self.storing):
             more.clear()
         self.comparing.clear()
         # What was not over is held anew, or gone with the memory.
@@ -145,6 +157,29 @@ class World:
             leases.append(work.Lease(index, token))
         self.tell(work.Leases(job, seconds, tuple(leases)))
         return [lease.token for lease in leases]
+
+    def inquire(
+        self,
+        job: JobId,
+        index: int = 0,
+        *,
+        seconds: int = 600,
+        stream: bool = False,
+        given: tuple[int, ...] = (),
+        asked: bool = True,
+    ) -> LeaseToken:
+        """The tracker leases a unit of a model, after it said what that asks."""
+        request = request_of(index) if asked else None
+        token = LeaseToken(self.next_token)
+        self.asks[token] = Ask(token, request, given, stream=stream)
+        self.tell(self.asks[token])
+        return self.lease(job, [index], seconds)[0]
+
+    def halt(self, token: LeaseToken, after: int) -> None:
+        """The tracker needs no more of an answer."""
+        if token in self.asks:
+            self.asks[token] = replace(self.asks[token], halt=max(1, after))
+        self.tell(Halt(token, after))
 
     def compare(
         self, job: JobId, *pairs: tuple[Shown, Shown], index: int = 0, seconds: int = 600
@@ -197,10 +232,17 @@ class World:
 
     def closed(self, cell: int) -> None:
         """A cell is gone."""
-        self.closing.remove(cell)
+        self.closing.discard(cell)
+        self.stopping.discard(cell)
         del self.cells[cell]
         self.running.pop(cell, None)
         self.tell(moves.Closed(cell))
+
+    def stopped(self, cell: int) -> None:
+        """What ran in a cell gave up, and the cell is good."""
+        self.stopping.remove(cell)
+        del self.running[cell]
+        self.tell(moves.Stopped(cell))
 
     def ran(self, cell: int) -> LeaseToken:
         """The program in a cell ended."""
@@ -268,6 +310,8 @@ class World:
             self.fetched(min(self.fetching, key=str))
         elif self.closing:
             self.closed(min(self.closing))
+        elif self.stopping:
+            self.stopped(min(self.stopping))
         elif self.opening:
             self.opened(min(self.opening))
         elif self.running:
@@ -307,8 +351,9 @@ class World:
                 files = self.by_id[job].manifest.program.files
                 assert {file.ref for file in files} <= self.here
                 self.opening[cell] = command
-            case moves.Run(token, unit, cell):
+            case moves.Run(token, unit, cell, ask):
                 assert cell not in self.running and cell not in self.closing
+                assert ask == self.asks.get(token)
                 assert self.cells[cell].job == unit.job
                 assert self.leased[token] == unit
                 inputs = self.by_id[unit.job].manifest.unit(unit.job, unit.index).inputs
@@ -322,8 +367,15 @@ class World:
                     blobs = () if result.contents else result.result.outputs
                     assert {blob.ref for blob in blobs} <= self.here
                 self.running[cell] = command
+            case moves.Cut(cell, _):
+                assert cell in self.running and cell not in self.closing | self.stopping
+                self.cuts.append(command)
+            case moves.Stop(cell):
+                assert self.running[cell].token not in self.leased.keys() - self.ended.keys()
+                assert self.cells[cell].job in (ASKED.id, BATCH.id)
+                self.stopping.add(cell)
             case moves.Close(cell):
-                assert cell in self.cells and cell not in self.closing
+                assert cell in self.cells and cell not in self.closing | self.stopping
                 self.closing.add(cell)
             case moves.Over(token, unit, state):
                 assert token not in self.ended, "a lease ended twice"
@@ -367,8 +419,12 @@ class World:
         slots = [self.cells[cell].slot for cell in self.running]
         slots += [open_.slot for open_ in self.opening.values()]
         assert len(slots) == len(set(slots)) <= self.tuning.slots
+        cells = self.opening | self.cells
+        manifests = {cell: self.by_id[each.job].manifest for cell, each in cells.items()}
         memory = sum(
-            self.by_id[self.cells[cell].job].manifest.limits.memory_bytes for cell in self.running
+            manifest.limits.memory_bytes
+            for cell, manifest in manifests.items()
+            if cell in self.running or manifest.program.model
         )
         assert memory <= self.tuning.memory_bytes
         assert len(self.fetching) <= self.tuning.fetches

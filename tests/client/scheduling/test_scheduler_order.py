@@ -7,6 +7,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from client.scheduling import moves
 from client.scheduling.pace import Tuning
 from tests.client.scheduling.machine import (
+    ASKED,
+    BATCH,
     BIG,
     FED,
     HUGE,
@@ -22,7 +24,7 @@ from workunits.wire.compare import Shown
 
 RESULTS = st.sampled_from([INLINE, far(4), far(5)])
 
-JOBS = [PLAIN, FED, BIG, HUGE, JUDGED, SHARED]
+JOBS = [PLAIN, FED, BIG, HUGE, JUDGED, SHARED, ASKED, BATCH]
 
 
 class AnyOrder(RuleBasedStateMachine):
@@ -56,6 +58,32 @@ class AnyOrder(RuleBasedStateMachine):
     )
     def lease(self, job: SignedManifest, indices: list[int], seconds: int) -> None:
         self.world.lease(job.id, indices, seconds)
+
+    @precondition(lambda self: self.world.connected)
+    @rule(
+        index=st.integers(0, 99),
+        seconds=st.sampled_from([20, 600]),
+        stream=st.booleans(),
+        given=st.sampled_from([(), (1, 2)]),
+    )
+    def inquire(self, index: int, seconds: int, stream: bool, given: tuple[int, ...]) -> None:
+        self.world.inquire(ASKED.id, index, seconds=seconds, stream=stream, given=given)
+
+    @precondition(lambda self: self.world.connected)
+    @rule(index=st.integers(0, 99), given=st.sampled_from([(), (1, 2)]))
+    def inquire_batch(self, index: int, given: tuple[int, ...]) -> None:
+        self.world.inquire(BATCH.id, index, given=given, asked=False)
+
+    @precondition(lambda self: self.world.connected and self.world.asks)
+    @rule(data=st.data(), after=st.integers(0, 3))
+    def halt(self, data: st.DataObject, after: int) -> None:
+        self.world.halt(data.draw(st.sampled_from(sorted(self.world.asks))), after)
+
+    @precondition(lambda self: self.world.stopping)
+    @rule(data=st.data(), works=st.booleans())
+    def stop(self, data: st.DataObject, works: bool) -> None:
+        cell = data.draw(st.sampled_from(sorted(self.world.stopping)))
+        (self.world.stopped if works else self.world.closed)(cell)
 
     @precondition(lambda self: self.world.connected)
     @rule(
@@ -117,7 +145,7 @@ class AnyOrder(RuleBasedStateMachine):
         (self.world.fetched if works else self.world.fetch_failed)(ref)
 
     @precondition(lambda self: self.world.opening)
-    @rule(data=st.data(), fails=st.sampled_from(["", "", "", "engine", "image"]))
+    @rule(data=st.data(), fails=st.sampled_from(["", "", "", "engine", "image", "model"]))
     def open(self, data: st.DataObject, fails: str) -> None:
         cell = data.draw(st.sampled_from(sorted(self.world.opening)))
         if fails:
@@ -130,11 +158,10 @@ class AnyOrder(RuleBasedStateMachine):
     def close(self, data: st.DataObject) -> None:
         self.world.closed(data.draw(st.sampled_from(sorted(self.world.closing))))
 
-    @precondition(lambda self: self.world.running.keys() - self.world.closing)
+    @precondition(lambda self: self.world.going)
     @rule(data=st.data(), works=st.sampled_from([True, True, True, False]))
     def run(self, data: st.DataObject, works: bool) -> None:
-        alive = self.world.running.keys() - self.world.closing
-        cell = data.draw(st.sampled_from(sorted(alive)))
+        cell = data.draw(st.sampled_from(sorted(self.world.going)))
         if works:
             self.world.ran(cell)
         else:
