@@ -42,7 +42,7 @@ from workunits.ids import JobId, PeerKey, short
 from workunits.manifest import SignedManifest
 from workunits.merkle import Frontier, leaf_hash
 from workunits.ringers import Ringers
-from workunits.statements import Cancel, Grant, Pay, Statement
+from workunits.statements import Cancel, Grant, OpenKey, Pay, Statement
 
 
 @dataclass(slots=True)
@@ -130,6 +130,8 @@ class Audit:
     def _transfer(self, entry: Transfer) -> Sequence[Move]:
         statement = self._statement(entry.statement)
         claim = statement.claim
+        if isinstance(claim, OpenKey):
+            return [Move(statement.author, self.operator, claim.amount)]
         if not isinstance(claim, Pay):
             raise AuditError("credits change hands without their owner's word")
         return [Move(statement.author, claim.account, claim.amount)]

@@ -16,6 +16,7 @@ from workunits.entries import Commits, Draws, Final, Move, Verdict
 from workunits.errors import AuditError
 from workunits.ids import NOBODY, Digest, JobId, LeaseToken, PeerKey, UnitId, short
 from workunits.manifest import Manifest
+from workunits.models import answer
 from workunits.results import Result, commitment, seal
 from workunits.ringers import Ringers
 from workunits.wire import work
@@ -47,6 +48,8 @@ class Unit:
     right: list[LeaseToken] = field(default_factory=list)
     reopened: bool = False
     confirmed: bool = False
+    meter: int = 0
+    """What the accepted result counts, where a model is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +162,8 @@ class Case:
             self._decide(unit, entry, votes)
         else:
             self._plausible(self._demand(unit, votes), entry, votes)
+        if self.manifest.program.model and entry.right:
+            unit.meter = self._meter(entry)
         cheats, private = self._settle(unit, entry, votes)
         return Ruling(shown, cheats, private)
 
@@ -177,8 +182,8 @@ class Case:
             unit = self.units.get(index)
             if unit is None or not unit.right:
                 raise AuditError(f"unit {index} is final without a verdict")
-            for peer in self._payees(unit):
-                paid[peer] = paid.get(peer, 0) + self.manifest.price
+            for peer, amount in self._awards(unit):
+                paid[peer] = paid.get(peer, 0) + amount
             self._close(index, unit)
         source = entries.escrow_account(self.id)
         return [Move(source, peer, amount) for peer, amount in paid.items()]
@@ -345,14 +350,31 @@ class Case:
                 self.record.hold(peers, UnitId(self.id, entry.index))
             return []
         source = entries.escrow_account(self.id)
-        moves = [Move(source, peer, self.manifest.price) for peer in self._payees(unit)]
+        moves = [Move(source, peer, amount) for peer, amount in self._awards(unit)]
         self._close(entry.index, unit)
         return moves
 
-    def _payees(self, unit: Unit) -> list[PeerKey]:
+    def _awards(self, unit: Unit) -> list[tuple[PeerKey, int]]:
         votes = [unit.votes[token] for token in unit.right]
         peers = [each.peer for each in votes if not each.referee]
-        return peers[: self.manifest.executions]
+        return [
+            (peer, self.manifest.award(unit.meter, place))
+            for place, peer in enumerate(peers[: self.manifest.executions])
+        ]
+
+    def _meter(self, entry: Verdict) -> int:
+        """What the accepted result of a model's unit counts: nothing if it has no answer."""
+        result = Result.parse(entry.results[entry.cast[entry.right[0]].result])
+        model = self.manifest.program.model
+        assert model is not None
+        most = answer.most_metered(model.most, model.context)
+        failed = bool(result.failure(self.manifest.outputs))
+        if result.meter > most or failed == (result.meter > 0):
+            raise AuditError(
+                f"the answer of unit {entry.index} counts {result.meter:,} tokens"
+                + (", and there is none" if failed else f"; it may count 1 to {most:,}")
+            )
+        return result.meter
 
     def _close(self, index: int, unit: Unit) -> None:
         if not unit.confirmed and not self.settings.at_once:

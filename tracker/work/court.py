@@ -278,8 +278,10 @@ class Court:
         judges = [each.peer.owner for each in right if each.referee]
         silent = self._contradicted(unit, right[0]) if right and verified else []
         unit.committed, unit.confirmed = right, known or bool(judges)
+        finding = right[0].finding if right else None
+        unit.meter = finding.result.meter if finding else 0
         self._write(unit, cast, verdict, silent)
-        if right and (finding := right[0].finding):
+        if finding:
             unit.result = finding.result.encode()
             unit.reason = finding.result.failure(job.manifest.outputs)
         for execution in wrong:
@@ -313,8 +315,7 @@ class Court:
         self, unit: Unit, cast: Sequence[Execution], verdict: Accept, silent: Sequence[Execution]
     ) -> None:
         job = unit.job
-        price = job.manifest.price
-        paid = {each.peer.key: price for each in unit.payees()} if job.settings.at_once else {}
+        paid = dict(unit.awards()) if job.settings.at_once else {}
         said = [
             (each.peer.key, each.token, each.finding.result.encode())
             for each in cast

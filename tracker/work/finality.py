@@ -102,7 +102,7 @@ class Finality:
                 execution.act(Act.SPARE)
             floor.touch(execution)
         unit.turn(Turn.REOPEN)
-        unit.committed, unit.result, unit.reason = left, b"", ""
+        unit.committed, unit.result, unit.reason, unit.meter = left, b"", "", 0
         unit.reopened, unit.attempts = bool(left or unit.silent), len(left)
         del job.settled[unit.index]
         job.units[unit.index] = unit
@@ -123,9 +123,8 @@ class Finality:
             units = [job.settled.pop(index) for index in some]
             paid: dict[PeerKey, int] = {}
             for unit in units:
-                for execution in unit.payees():
-                    key = execution.peer.key
-                    paid[key] = paid.get(key, 0) + job.manifest.price
+                for key, amount in unit.awards():
+                    paid[key] = paid.get(key, 0) + amount
             self._floor.book.final(job.id, some, paid)
             for unit in units:
                 self._finish(unit)
@@ -137,7 +136,7 @@ class Finality:
             execution.peer.held.pop(execution, None)
             execution.act(Act.WIN if execution in payees else Act.SPARE)
             floor.touch(execution)
-        job.paid += job.manifest.price * len(payees)
+        job.paid += sum(amount for _, amount in unit.awards())
         unit.turn(Turn.FAIL if unit.reason else Turn.ACCEPT)
         job.failed += bool(unit.reason)
         job.accepted += not unit.reason

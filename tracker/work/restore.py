@@ -109,6 +109,7 @@ def _unit(desk: Desk, row: UnitRow, now: float) -> None:
     unit.reopened, unit.confirmed = bool(row.reopened), bool(row.confirmed)
     if unit.stage is Stage.SETTLED:
         unit.result, unit.reason, unit.since = row.result, row.reason, now
+        unit.meter = Result.parse(row.result).meter if job.manifest.program.model else 0
         job.settled[row.idx] = unit
         job.count(row.idx, -1)
         return

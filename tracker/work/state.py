@@ -205,9 +205,9 @@ class Unit:
     where a draw lapsed; ``silent`` committed and then withheld the result. ``hidden`` are ledger
     entries that are not shown because of it. ``reopened`` is whether a result was withheld, or a
     cheat's vote beside those that are left struck: then one vote is not enough. ``confirmed`` is
-    whether a referee agreed, ``since`` when it was settled. ``opinions`` say of
-    results, by their digests, whether they are the same; ``shown`` are the peers that were drawn
-    to say so, and their owners.
+    whether a referee agreed, ``since`` when it was settled. ``meter`` is what its
+    result counts, where a model is asked. ``opinions`` say of results, by their digests, whether
+    they are the same; ``shown`` are the peers that were drawn to say so, and their owners.
     """
 
     job: "Job"
@@ -230,6 +230,7 @@ class Unit:
     confirmed: bool = False
     since: float = 0.0
     result: bytes = b""
+    meter: int = 0
     reason: str = ""
 
     @property
@@ -265,6 +266,13 @@ class Unit:
         """Of a settled unit, those who are paid: the first who were right, referees left out."""
         peers = [each for each in self.committed if not each.referee]
         return peers[: self.job.manifest.executions]
+
+    def awards(self) -> list[tuple[PeerKey, int]]:
+        """Of a settled unit, who is paid how much."""
+        award = self.job.manifest.award
+        return [
+            (each.peer.key, award(self.meter, place)) for place, each in enumerate(self.payees())
+        ]
 
     def turn(self, turn: Turn) -> None:
         """Move along the table."""
