@@ -371,7 +371,7 @@ class World:
                 assert cell in self.running and cell not in self.closing | self.stopping
                 self.cuts.append(command)
             case moves.Stop(cell):
-                assert self.running[cell].token not in self.leased.keys() - self.ended.keys()
+                assert self.scheduler.state_of(self.running[cell].token) is None
                 assert self.cells[cell].job in (ASKED.id, BATCH.id)
                 self.stopping.add(cell)
             case moves.Close(cell):
