@@ -3,8 +3,10 @@
 An engine allocates and indexes by them, so that each is bounded here before one sees the file.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 
 from workunits.errors import LimitError, MalformedError
 from workunits.models.tensors import Tensor
@@ -31,12 +33,23 @@ MAX_HEADS = 1024
 MAX_HEAD = 4096
 MAX_EXPERTS = 512
 MAX_INTEGER = 2**31 - 1
-TOKEN_TYPES = range(1, 7)
+BYTE_TOKEN = re.compile(r"<0x[0-9A-F]{2}>")
 NO_TOKEN = 2**32 - 1
 """How some writers say that there is no such token."""
 
 _TOKENS = "tokenizer.ggml.tokens"
 _EMBEDDING = "token_embd.weight"
+
+
+class TokenType(IntEnum):
+    """``llama_token_type``."""
+
+    NORMAL = 1
+    UNKNOWN = 2
+    CONTROL = 3
+    USER_DEFINED = 4
+    UNUSED = 5
+    BYTE = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,9 +187,18 @@ def _check_vocabulary(field: _Fields) -> int:
         column = field.array(f"tokenizer.ggml.{key}", kind)
         if column is not None and len(column) != count:
             raise MalformedError(f"GGUF: {len(column)} of {key} for {count} tokens")
+    # Engines give an empty token a name, and die of a name that is there twice.
+    if len({token or f"[EMPTY_{at}]" for at, token in enumerate(tokens)}) != count:
+        raise MalformedError("GGUF: the vocabulary has one token twice")
     types = field.array("tokenizer.ggml.token_type", int) or ()
-    if not set(types) <= set(TOKEN_TYPES):
+    if not set(types) <= set(TokenType):
         raise MalformedError("GGUF: a token has an unknown type")
+    if not all(
+        BYTE_TOKEN.fullmatch(str(token))
+        for token, number in zip(tokens, types, strict=False)
+        if number == TokenType.BYTE
+    ):
+        raise MalformedError("GGUF: a token that is a byte does not say which")
     field.array("tokenizer.ggml.merges", str)
     for key in field.keys("tokenizer.ggml.", "_token_id"):
         number = field.integer(key, -1, NO_TOKEN)
