@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +22,7 @@ from tracker.settings import NO_UDP, Settings
 from workunits.errors import LocalError, MalformedError, RefusedError, UnavailableError
 from workunits.ids import PeerKey, parse_hash
 from workunits.statements import Admit, Claim, Grant, Passkey, Statement
+from workunits.verification import Policy
 from workunits.wire.handshake import Vouch
 
 _T = TypeVar("_T")
@@ -111,6 +113,16 @@ def tracker() -> None:
     type=click.Path(path_type=Path, dir_okay=False),
     help="File with the secret of the TURN servers (coturn: static-auth-secret).",
 )
+@click.option(
+    "--answers",
+    type=click.Choice([Policy.PAIR.value, Policy.TRUSTED.value]),
+    default=Policy.PAIR.value,
+    envvar="SWARM_TRACKER_ANSWERS",
+    show_default=True,
+    show_envvar=True,
+    help="Whether a second peer checks what models answer. 'trusted' is for a swarm of your own "
+    "machines: nobody checks, and answers say so.",
+)
 @click.option("--lan", is_flag=True, help="Peers are on one network: tell private addresses.")
 @click.option("--verbose", is_flag=True, help="Log every peer that comes and goes.")
 def serve_command(
@@ -122,6 +134,7 @@ def serve_command(
     stun: tuple[str, ...],
     turn: tuple[str, ...],
     turn_secret_file: Path | None,
+    answers: str,
     lan: bool,
     verbose: bool,
 ) -> None:
@@ -136,6 +149,7 @@ def serve_command(
         --turn turn:turn.example:3478 --turn-secret-file ./turn.secret
     """
     settings = _settings(mode, udp, public, stun, turn, turn_secret_file, lan=lan)
+    settings = replace(settings, answers=Policy(answers))
     level = logging.INFO if verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(message)s")
     os.umask(0o077)

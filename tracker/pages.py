@@ -8,6 +8,7 @@ from aiohttp import web
 
 from tracker.announce.handlers import AnnounceService
 from tracker.api import views
+from tracker.endpoint.swarm_parlour import SwarmParlour
 from tracker.registry import Registry
 from tracker.sessions import Sessions
 from tracker.stats import WORDS, statistics
@@ -31,11 +32,13 @@ class Pages:
         announce: AnnounceService,
         registry: Registry,
         uptime: Callable[[], float],
+        parlour: SwarmParlour | None = None,
     ) -> None:
         self._sessions = sessions
         self._announce = announce
         self._registry = registry
         self._uptime = uptime
+        self._parlour = parlour
         folder = files("tracker")
         self._frame, self._index, self._stats = (
             folder.joinpath(f"{name}.html").read_text() for name in ("frame", "page", "stats")
@@ -67,8 +70,9 @@ class Pages:
         return self._page("Open-Swarm tracker", text)
 
     async def stats(self, _: web.Request) -> web.Response:
-        """Peers, announces and limits of the announce service."""
+        """Peers, announces and limits of the announce service; what models are asked."""
         numbers = self._numbers()
+        models = numbers.pop("models")
         peers = numbers["peers"]
         text = self._stats.format(
             peers=f"{peers['all']:,}",
@@ -82,7 +86,8 @@ class Pages:
                 for name, group in numbers.items()
                 if isinstance(group, dict)
             )
-            + _table("Errors", {"errors": numbers["errors"]}),
+            + _table("Errors", {"errors": numbers["errors"]})
+            + _models(models),
         )
         return self._page("Open-Swarm announce service", text)
 
@@ -91,7 +96,8 @@ class Pages:
         return web.json_response(self._numbers(), headers={"Cache-Control": "no-store"})
 
     def _numbers(self) -> views.Json:
-        return statistics(self._announce, self._registry, self._uptime())
+        models = self._parlour.numbers() if self._parlour else {}
+        return statistics(self._announce, self._registry, self._uptime()) | {"models": models}
 
     def _page(self, title: str, body: str) -> web.Response:
         text = self._frame.format(title=title, body=body)
@@ -129,6 +135,28 @@ def _table(title: str, group: views.Json) -> str:
         _row((WORDS[name], f"{value:,}")) for name, value in group.items() if name in WORDS
     )
     return f"<h2>{title}</h2>\n<table class='numbers'>\n{rows}</table>\n"
+
+
+def _models(models: views.Json) -> str:
+    if not models:
+        return ""
+    heads = ("Model", "Requests", "Under way", "Tokens", "Verified", "Tokens/s", "Credits")
+    rows = (
+        _row(
+            (
+                escape(name),
+                f"{each['requests']:,}",
+                f"{each['open']:,}",
+                f"{each['generated']:,}",
+                f"{each['verified']:.1%}",
+                f"{each['rate']:,}",
+                f"{each['cost']:,}",
+            )
+        )
+        for name, each in models.items()
+    )
+    head = "<tr>" + "".join(f"<th>{each}</th>" for each in heads) + "</tr>\n"
+    return f"<h2>Models</h2>\n<table>\n{head}{''.join(rows)}</table>\n"
 
 
 def _span(seconds: int) -> str:

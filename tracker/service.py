@@ -22,8 +22,12 @@ from tracker.announce.udp import serve_udp
 from tracker.api.errors import errors
 from tracker.api.handlers import Api
 from tracker.api.log import Log
+from tracker.api.models import Models
 from tracker.api.torrents import Torrents
 from tracker.blobs import WebSeed
+from tracker.endpoint.catalogue import Catalogue
+from tracker.endpoint.keys import Keys
+from tracker.endpoint.swarm_parlour import SwarmParlour
 from tracker.members import Directory, passkey_secret
 from tracker.pages import Pages
 from tracker.registry import Registry
@@ -114,16 +118,20 @@ async def _serve(
     sessions = Sessions(desk, writer, identity, clock=loop.time, secret=secret)
     seed = WebSeed(data / "blobs", await reader.blobs_total())
     said = dict(snapshot.statements)
-    api = Api(sessions, reader, writer, seed, identity.key, version(), listing, said)
+    models = _models(reader, sessions, seed, listing, identity, settings)
+    parlour = models.parlour
+    api = Api(sessions, reader, writer, seed, identity.key, version(), listing, models, said)
     ledger = Log(sessions, reader, identity)
     announce = AnnounceService(admission=listing.admission, clock=loop.time)
     app = web.Application(middlewares=[errors], client_max_size=MAX_BODY)
     announce.add_to(app)
-    pages = Pages(sessions, announce, listing.registry, lambda: loop.time() - now)
+    pages = Pages(sessions, announce, listing.registry, lambda: loop.time() - now, parlour)
     app.add_routes([web.get("/work", sessions.handle), *api.routes(), *ledger.routes()])
-    app.add_routes([*listing.routes(), *pages.routes()])
+    app.add_routes([*listing.routes(), *models.routes(), *pages.routes()])
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
     writer.start()
+    parlour.start()
+    sessions.apply()
     await runner.setup()
     try:
         address = await _listen(runner, announce, listen)
@@ -131,15 +139,35 @@ async def _serve(
             port = listing.udp_port = await _listen_udp(stack, announce, address, settings.udp)
             (data / ADDRESS_FILE).write_text(address.url + "\n")
             async with asyncio.TaskGroup() as group:
-                ticking = group.create_task(sessions.tick())
+                ticking = [group.create_task(each.tick()) for each in (sessions, parlour)]
                 yield Running(address, identity, sessions, failure, announce, port)
                 await sessions.close()
-                ticking.cancel()
+                for task in ticking:
+                    task.cancel()
     finally:
         await runner.cleanup()
         await asyncio.to_thread(writer.stop)
         reader.close()
         (data / ADDRESS_FILE).unlink(missing_ok=True)
+
+
+def _models(
+    reader: Reader,
+    sessions: Sessions,
+    seed: WebSeed,
+    listing: Torrents,
+    identity: Identity,
+    settings: Settings,
+) -> Models:
+    """Published models, API keys and the parlour, as the database has them."""
+    keys = Keys(reader.api_keys(), reader.usage())
+    catalogue = Catalogue(trusted=listing.members.__contains__, operator=identity.key)
+    parlour = SwarmParlour(
+        *(sessions, identity, keys, catalogue), policy=settings.answers, waiting=settings.waiting
+    )
+    models = Models(parlour, sessions.desk.book, seed, identity.key, time.time)
+    catalogue.fill(reader.models(), models.read_known)
+    return models
 
 
 def _listing(reader: Reader, desk: Desk, identity: Identity, settings: Settings) -> Torrents:

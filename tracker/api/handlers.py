@@ -10,7 +10,9 @@ from io import BytesIO
 
 from aiohttp import web
 
+from tracker.api import models as offers
 from tracker.api import views
+from tracker.api.models import Models
 from tracker.api.openapi import document
 from tracker.api.torrents import CLAIMS, Torrents
 from tracker.api.views import Json
@@ -45,6 +47,7 @@ class Api:
     operator: PeerKey
     version: str
     torrents: Torrents
+    models: Models
     said: dict[bytes, int] = field(default_factory=dict)
 
     def routes(self) -> list[web.RouteDef]:
@@ -262,6 +265,7 @@ class Api:
     async def _carry_out(self, statement: Statement, request: web.Request) -> Json:
         desk, claim = self.sessions.desk, statement.claim
         # What others' claims rest on is kept for the ledger; of a torrent its own row says it all.
+        rows: list[Row] = []
         kept: Row = StatementRow(
             *(statement.id, statement.raw, statement.signature, int(self.sessions.wall()))
         )
@@ -283,12 +287,14 @@ class Api:
             result = {"job": claim.job.hex(), "returned": job.returned}
         elif isinstance(claim, CLAIMS):
             result, kept = self.torrents.carry_out(statement, request)
+        elif isinstance(claim, offers.CLAIMS):
+            result, rows = await self.models.carry_out(statement)
         else:
             raise RefusedError("an upload statement goes with its upload")
         now = int(self.sessions.wall())
         self.said = {id_: at for id_, at in self.said.items() if at > now - 3 * MAX_AGE}
         self.said[statement.id] = now
-        desk.floor.outbox.rows.append(kept)
+        desk.floor.outbox.rows += [*rows, kept]
         await self.sessions.durable()
         return result
 

@@ -98,7 +98,7 @@ def document(version: str) -> dict[str, Any]:
             "/api/v1/statements": {
                 "post": _post(
                     "Carry out a signed statement (grant, pay, cancel; register, unregister; "
-                    "admit, passkey)",
+                    "admit, passkey; publish, withdraw; open_key, close_key)",
                     "Said",
                     "200",
                 )
@@ -110,6 +110,13 @@ def document(version: str) -> dict[str, Any]:
                     _query("account", _HASH) | {"required": True},
                     *_PASS,
                 )
+            },
+            "/api/v1/models": {"get": _get("Models that can be asked, oldest first", "Models")},
+            "/api/v1/keys": {
+                "get": _get("The API keys of who signed the query, oldest first", "ApiKeys", *_PASS)
+            },
+            "/api/v1/keys/{hash}": {
+                "get": _get("One API key, by its hash", "ApiKey", _path("hash", _HASH))
             },
             "/api/v1/reach": {
                 "get": _get("How peers reach each other and where they announce", "Reach", *_PASS)
@@ -207,6 +214,20 @@ _STANDING = {
     "doubted": {"type": "boolean"},
     "banned": {"type": "boolean"},
 }
+_REF = _object(v2=_HASH, v1={"type": "string", "pattern": "^[0-9a-f]{40}$"}, length=_INTEGER)
+_API_KEY = {
+    "hash": _HASH,
+    "owner": _HASH,
+    "name": _TEXT,
+    "budget": _INTEGER,
+    "spent": _INTEGER,
+    "reserved": _INTEGER,
+    "left": _INTEGER,
+    "per_minute": _INTEGER,
+    "created": _INTEGER,
+    "closed": {"type": "boolean"},
+    "requests": _INTEGER,
+}
 _SCHEMAS: dict[str, Any] = {
     "Error": _object(error=_object(code=_TEXT, message=_TEXT, hint=_TEXT, blame=_TEXT)),
     "Status": _object(
@@ -297,6 +318,45 @@ _SCHEMAS: dict[str, Any] = {
         time=_INTEGER,
     ),
     "Torrents": _object(torrents=_list(_schema("Torrent"))),
+    "Model": _object(
+        name=_TEXT,
+        card=_REF,
+        file=_REF,
+        architecture=_TEXT,
+        quantisation=_TEXT,
+        context=_INTEGER,
+        licence=_TEXT,
+        parameters=_INTEGER,
+        engine=_TEXT,
+        image={"type": "string", "pattern": "^sha256:[0-9a-f]{64}$"},
+        price=_INTEGER,
+        mean_gap=_INTEGER,
+        most_gap=_INTEGER,
+        memory=_INTEGER,
+        created=_INTEGER,
+        author=_HASH,
+        holders=_INTEGER,
+        rate={"type": "number"},
+    ),
+    "Models": _object(models=_list(_schema("Model"))),
+    "ApiKey": _object(**_API_KEY),
+    "ApiKeys": _object(
+        keys=_list(
+            _object(
+                **_API_KEY,
+                usage=_list(
+                    _object(
+                        model=_TEXT,
+                        requests=_INTEGER,
+                        prompt=_INTEGER,
+                        generated=_INTEGER,
+                        verified=_INTEGER,
+                        cost=_INTEGER,
+                    )
+                ),
+            )
+        )
+    ),
     "Reach": _object(
         key=_HASH,
         stun=_list(_TEXT),

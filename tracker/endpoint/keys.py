@@ -111,6 +111,7 @@ class Keys:
         self._full: dict[bytes, float] = {}
         self._dirty: dict[ApiKey, None] = {}
         self._used: dict[tuple[bytes, str], None] = {}
+        self._closed: dict[ApiKey, None] = {}
         for row in keys:
             self._enter(
                 ApiKey(
@@ -203,17 +204,19 @@ class Keys:
         if key is None or author not in (key.owner, operator):
             raise RefusedError("you have no such API key", hint="See your keys: swarm api-key list")
         key.closed = True
-        self._dirty[key] = None
+        self._dirty[key] = self._closed[key] = None
         return key
 
     def owed(self) -> list[ApiKey]:
         """Closed keys of whose budgets something is left that is not reserved."""
-        return [key for key in self._keys.values() if key.closed and key.left > 0]
+        return [key for key in self._closed if key.left > 0]
 
     def refunded(self, key: ApiKey, amount: int) -> None:
         """``amount`` was paid back to a key's owner."""
         key.budget -= amount
         self._dirty[key] = None
+        if key.budget == key.spent:
+            del self._closed[key]
 
     @property
     def liable(self) -> int:
@@ -291,6 +294,8 @@ class Keys:
     def _enter(self, key: ApiKey) -> None:
         self._keys[key.hash] = key
         self._owned.setdefault(key.owner, []).append(key)
+        if key.closed and key.budget > key.spent:
+            self._closed[key] = None
 
 
 def _sum(one: UsageRow, other: UsageRow) -> UsageRow:

@@ -11,6 +11,7 @@ from tests.tracker.serving import Served, served
 from tests.tracker.work.world import SUBMITTER, manifest
 from tracker.api.handlers import Api
 from tracker.api.log import Log
+from tracker.api.models import Models
 from tracker.api.openapi import document
 from tracker.api.torrents import Torrents
 from workunits.ids import JobId
@@ -32,6 +33,7 @@ def test_every_route_is_documented_and_every_documented_route_is_there() -> None
         *Api.routes(Api.__new__(Api)),
         *Log.routes(Log.__new__(Log)),
         *Torrents.routes(Torrents.__new__(Torrents)),
+        *Models.routes(Models.__new__(Models)),
     ]
     registered = {(route.method, route.path) for route in routes}
     assert registered - {("GET", "/api/v1/openapi.json")} == documented()

@@ -141,6 +141,16 @@ def test_a_closed_key_is_owed_what_no_request_holds() -> None:
         keys.check_open(OWNER, key.hash)
 
 
+def test_what_a_closed_key_is_owed_is_found_after_a_restart() -> None:
+    keys, key = opened(100)
+    keys.reserve(key, 30)
+    keys.close(OWNER, key.hash, OPERATOR)
+    back = again(keys)
+    assert [each.left for each in back.owed()] == [100]
+    back.refunded(back.owed()[0], 100)
+    assert back.owed() == again(back).owed() == []
+
+
 def test_a_restart_keeps_what_was_spent_and_releases_what_was_reserved() -> None:
     keys, key = opened(100, 5)
     keys.settle(keys.reserve(key, 10), 4)
