@@ -40,7 +40,6 @@ _FILLS = frozenset(
         "<\uff5cfim▁begin\uff5c>", "<\uff5cfim▁hole\uff5c>", "<\uff5cfim▁end\uff5c>",
     }
 )  # fmt: skip
-_SHOWN = frozenset({"<|channel|>", "<|message|>", "<|start|>", "<|constrain|>"})
 
 
 @dataclass(frozen=True)
@@ -202,12 +201,9 @@ def _ends(data: Mapping[str, MetaValue], places: dict[str, int], types: bytearra
     for at in ends | {places[text] for text in _FILLS & places.keys()}:
         types[at] = TokenType.CONTROL
     ends |= {found for name in ("eot", "eom") if (found := _special(data, name, NONE)) != NONE}
-    for text in _SHOWN & places.keys():
-        types[places[text]] = TokenType.USER_DEFINED
     calls = "<|call|>" in places or "<|calls|>" in places
     if "<|end|>" in places and calls and ("<|return|>" in places or "<|flush|>" in places):
         ends.discard(places["<|end|>"])
-        types[places["<|end|>"]] = TokenType.USER_DEFINED
     if "</s>" in places and {"<|tool_response>", "<|plamo:eos|>"} & places.keys():
         ends.discard(places["</s>"])
         types[places["</s>"]] = TokenType.NORMAL
