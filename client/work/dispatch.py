@@ -13,6 +13,7 @@ from workunits.results import commitment, seal
 from workunits.signing import Identity
 from workunits.wire.compare import Compared
 from workunits.wire.holds import Holds
+from workunits.wire.models import Tokens
 from workunits.wire.work import (
     MAX_BATCH,
     Commit,
@@ -35,6 +36,7 @@ Outgoing: TypeAlias = (
     | moves.SendRelease
     | moves.Finish
     | Holds
+    | Tokens
 )
 
 
@@ -81,7 +83,7 @@ class Dispatch:
 
     async def _send(self, command: Outgoing) -> None:
         match command:
-            case Holds():
+            case Holds() | Tokens():
                 await self._session.send(command)
             case moves.SendWant(hold):
                 await self._session.send(Want(hold))

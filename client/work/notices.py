@@ -24,11 +24,14 @@ class Offline:
 
 @dataclass(frozen=True, slots=True)
 class JobSeen:
-    """The tracker offers a job."""
+    """The tracker offers a job. ``model`` is the engine of the model that it asks, if it asks one;
+    with ``asked`` its units come one by one."""
 
     job: JobId
     name: str
     units: int
+    model: str = ""
+    asked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,19 @@ class Finished:
     seconds: float
     failure: str
     stderr: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A unit that asks a model has ended, after ``seconds``. Of its ``tokens`` it made ``rate`` a
+    second; with ``checked`` it looked at somebody else's. ``failure`` as in ``Finished``."""
+
+    unit: UnitId
+    seconds: float
+    tokens: int
+    rate: float
+    checked: bool
+    failure: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +135,7 @@ Notice: TypeAlias = (
     | Fetching
     | Started
     | Finished
+    | Answered
     | Compared
     | Committed
     | Revealed

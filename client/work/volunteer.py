@@ -21,17 +21,19 @@ from client.work.holdings import PAUSE, Holdings
 from client.work.images import Images
 from client.work.notices import Notice
 from client.work.session import SKEW, Peer, Session
+from client.work.speech import Speeches
 from client.work.stash import Entry, Stash
 from client.work.supply import Blobs
 from client.work.witness import LedgerWitness
-from client.work.workshop import Workshop, why_output
-from sandbox.runner import Sandbox
+from client.work.workshop import Runtime, Workshop, why_output
 from workunits.errors import LocalError, SwarmError, UnavailableError
 from workunits.ids import BlobRef, Digest, JobId, LeaseToken, PeerKey, short
 from workunits.manifest import SignedManifest
+from workunits.models.answer import Answer
 from workunits.results import Result
 from workunits.signing import Identity
 from workunits.wire.handshake import Offerings, Vouch
+from workunits.wire.models import Tokens
 from workunits.wire.work import Failure, FromTracker, JobOffer, Welcome
 
 AGENT = "openswarm/0.1"
@@ -77,13 +79,14 @@ class Volunteer:
         self,
         tracker: str,
         identity: Identity,
-        sandbox: Sandbox,
+        sandbox: Runtime,
         blobs: Blobs,
         *,
         capacity: Capacity,
         state: Path,
         scratch: Path,
         validator: bool = False,
+        no_models: str = "",
         vouch: Vouch | None = None,
         witness: LedgerWitness | None = None,
         notify: Callable[[Notice], None] = lambda _: None,
@@ -95,8 +98,9 @@ class Volunteer:
         """``tracker`` is a base URL.
 
         ``state`` is the folder that survives a crash, ``scratch`` the one for files of running
-        units; this process must be the only user of both. ``witness`` watches the same tracker's
-        ledger meanwhile. ``notify`` must not block or raise.
+        units; this process must be the only user of both. ``no_models`` is why no models are run:
+        ``models`` if that is not wanted, ``platform`` if the machine cannot; empty if they are.
+        ``witness`` watches the same tracker's ledger meanwhile. ``notify`` must not block or raise.
         """
         self._identity = identity
         self._sandbox = sandbox
@@ -105,13 +109,17 @@ class Volunteer:
         self._state = state
         self._scratch = scratch / _UNITS
         self._validator = validator
+        self._models = not no_models
         self._witness = witness
         self._tell_people = notify
         self._clock = clock or Clock()
         self._agent = agent
         rng = rng or SystemRandom()
         tuning = replace(
-            tuning or Tuning(), slots=capacity.cpus, memory_bytes=capacity.memory_bytes
+            tuning or Tuning(),
+            slots=capacity.cpus,
+            memory_bytes=capacity.memory_bytes,
+            models=no_models,
         )
         self._scheduler = Scheduler(tuning, rng)
         peer = Peer(identity, self._offerings, vouch)
@@ -123,8 +131,10 @@ class Volunteer:
         self._images = Images(sandbox, blobs, state / _BROUGHT, self._stale_offer)
         self._holdings = Holdings()
         self._stale = asyncio.Event()
+        self._speeches = Speeches(self._say)
         self._workshop = Workshop(
-            *(self, sandbox, blobs, self._images, self._scratch), self._clock.monotonic
+            *(self, sandbox, blobs, self._images, self._speeches, self._scratch),
+            self._clock.monotonic,
         )
         self._stash: Stash | None = None
         self._tracker: PeerKey | None = None
@@ -222,6 +232,7 @@ class Volunteer:
         self._report()  # before we want anything
         if self._witness is not None:
             self._witness.expect(tracker)
+        self._speeches.again(welcome.held)  # before they are committed to again
         self.notify(notices.Online(tracker))
         self.tell(moves.Connected(welcome.held, welcome.committed, kept))
 
@@ -239,8 +250,7 @@ class Volunteer:
             case JobOffer():
                 signed = message.open()
                 if not self._scheduler.knows(signed.id):
-                    manifest = signed.manifest
-                    self.notify(notices.JobSeen(signed.id, manifest.name, manifest.units))
+                    self.notify(_seen(signed))
                 self.tell(moves.Offered(signed))
             case Failure():
                 self._warn(f"the tracker says: {message.message}", message.hint)
@@ -293,6 +303,10 @@ class Volunteer:
                 self._workshop.drop(command)
             case moves.Open():
                 self._workshop.open(command)
+            case moves.Cut():
+                self._workshop.cut(command)
+            case moves.Stop():
+                self._workshop.stop(command)
             case moves.Close():
                 self._workshop.end(command)
             case moves.Over():
@@ -323,6 +337,7 @@ class Volunteer:
     def _forget(self, token: LeaseToken) -> None:
         assert self._stash is not None
         self._stash.remove(token)
+        self._speeches.forget(token)
         for ref in self._shared.pop(token, ()):
             self._blobs.release(ref, why_output(token))
 
@@ -353,6 +368,9 @@ class Volunteer:
             if missing or entry.token not in known:
                 self._forget(entry.token)
             else:
+                if result.meter and entry.contents:
+                    with suppress(SwarmError):  # it was a model's, or so it said
+                        self._speeches.restore(entry.token, Answer.parse(entry.contents[0]))
                 kept.append(moves.Kept(entry.token, entry.unit, result.digest))
         return tuple(kept)
 
@@ -420,6 +438,7 @@ class Volunteer:
             agent=self._agent,
             platform=platform.machine(),
             disk_bytes=self._blobs.quota,
+            models=self._models,
         )
 
     async def _present(self) -> tuple[str, ...]:
@@ -429,6 +448,10 @@ class Volunteer:
             if self._offered != ():
                 self._warn(f"the sandbox cannot be used: {error.message}", error.hint)
             return ()
+
+    def _say(self, tokens: Tokens) -> None:
+        if self._online:
+            self._dispatch.put(tokens)
 
     def _warn(self, message: str, hint: str = "") -> None:
         self.notify(notices.Warned(message, hint))
@@ -443,6 +466,16 @@ class Volunteer:
                 f"cannot use the folders {self._state} and {self._scratch}: {error.strerror}",
                 hint="Check that they are yours and that their disks work.",
             ) from None
+
+
+def _seen(job: SignedManifest) -> notices.JobSeen:
+    manifest = job.manifest
+    model = manifest.program.model
+    return notices.JobSeen(
+        *(job.id, manifest.name, manifest.units),
+        model=model.engine.value if model else "",
+        asked=manifest.is_asked,
+    )
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:

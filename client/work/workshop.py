@@ -4,30 +4,45 @@ import asyncio
 import itertools
 import shutil
 from asyncio import Task, TaskGroup
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from client.scheduling import moves
 from client.scheduling.moves import Event
 from client.scheduling.needs import Need
-from client.work import comparison, notices
+from client.work import answering, comparison, notices
+from client.work.answering import Inquiry, Said
 from client.work.images import Images
 from client.work.notices import Notice
 from client.work.outcomes import describe, is_lost
+from client.work.speech import Speeches
 from client.work.stash import Entry
+from client.work.streaming import Streams
 from client.work.supply import Blobs
+from sandbox.models.runtime import ModelCell, ModelRuntime
 from sandbox.runner import Cell, Limits, Mount, Outcome, Program, Sandbox
 from sandbox.runner import Task as Job
-from workunits.errors import SwarmError
+from workunits.errors import LimitError, MalformedError, SwarmError
 from workunits.ids import BlobRef, Digest, JobId, LeaseToken
 from workunits.images import Image
 from workunits.manifest import Manifest, SignedManifest
+from workunits.models.request import Request
 from workunits.parameters import NamedBlob
+from workunits.results import Result
 from workunits.verification import Comparator
+from workunits.wire.models import Ask
 
 INPUT = "input"
 """Why the blobs that units read are held."""
+
+STOP_PATIENCE = 2.0
+"""Seconds that a model has to end an answer that nobody needs; after that it is killed."""
+
+
+class Runtime(Sandbox, ModelRuntime, Protocol):
+    """A way to run programs, and models."""
 
 
 def why_output(token: LeaseToken) -> str:
@@ -54,15 +69,19 @@ class Desk(Protocol):
         """A result is on disk; ``shared`` are its outputs if they do not travel inline."""
 
 
+_Cell = TypeVar("_Cell", Cell, ModelCell)
+
+
 class Workshop:
     """The cells, the blobs that they read, and the tasks around them."""
 
     def __init__(
         self,
         desk: Desk,
-        sandbox: Sandbox,
+        sandbox: Runtime,
         blobs: Blobs,
         images: Images,
+        speeches: Speeches,
         scratch: Path,
         clock: Callable[[], float],
     ) -> None:
@@ -71,12 +90,16 @@ class Workshop:
         self._sandbox = sandbox
         self._blobs = blobs
         self._images = images
+        self._speeches = speeches
+        self._streams = Streams(speeches)
         self._scratch = scratch
         self._clock = clock
         self._paths: dict[BlobRef, Path] = {}
         self._fetches: dict[Need, Task[None]] = {}
         self._kept: set[Image] = set()
         self._cells: dict[int, Cell] = {}
+        self._models: dict[int, ModelCell] = {}
+        self._inquiries: dict[int, Inquiry] = {}
         self._runs: dict[int, Task[None]] = {}
         self._numbers = itertools.count()
         self._folders: list[Path] = []
@@ -89,9 +112,11 @@ class Workshop:
     async def close(self) -> None:
         """End every cell. The group's tasks must have ended before."""
         async with TaskGroup() as group:
-            for cell in self._cells.values():
-                group.create_task(self._end(cell))
+            for cells in (self._cells, self._models):
+                for cell in cells.values():
+                    group.create_task(self._end(cell))
         self._cells.clear()
+        self._models.clear()
         for ref in self._paths:
             self._blobs.release(ref, INPUT)
 
@@ -123,6 +148,11 @@ class Workshop:
     def open(self, command: moves.Open) -> None:
         """Open a cell."""
         manifest = self._desk.job(command.job).manifest
+        if manifest.program.model:
+            (model,) = manifest.program.files
+            load = partial(answering.serve, self._sandbox, manifest, self._paths[model.ref])
+            self._group.create_task(self._open(command.cell, self._models, load, manifest))
+            return
         limits = manifest.limits
         program = Program(
             manifest.program.image,
@@ -131,19 +161,23 @@ class Workshop:
                 limits.cpu_seconds, limits.wall_seconds, limits.memory_bytes, limits.output_bytes
             ),
         )
-        self._group.create_task(self._open(command.cell, program))
+        make = partial(self._sandbox.open, program)
+        self._group.create_task(self._open(command.cell, self._cells, make, manifest))
 
     def run(self, command: moves.Run) -> None:
         """Run a unit."""
         manifest = self._desk.job(command.unit.job).manifest
         unit = manifest.unit(command.unit.job, command.unit.index)
+        self._desk.notify(notices.Started(unit.id, unit.parameters))
+        if manifest.program.model:
+            self._inquire(command, manifest)
+            return
         job = Job(
             unit.command,
             self._mounts(unit.inputs),
             manifest.outputs,
             manifest.program.stdout or None,
         )
-        self._desk.notify(notices.Started(unit.id, unit.parameters))
         work = self._run(command, self._cells[command.cell], job, manifest)
         self._runs[command.cell] = self._group.create_task(work)
 
@@ -153,6 +187,16 @@ class Workshop:
         paths = {ref: self._paths[ref] for ref in comparison.blobs(command.pair)}
         work = self._judge(command, self._cells[command.cell], comparator, paths)
         self._runs[command.cell] = self._group.create_task(work)
+
+    def cut(self, command: moves.Cut) -> None:
+        """End the answer of a model early."""
+        inquiry = self._inquiries.get(command.cell)
+        if inquiry is not None:
+            inquiry.cut(command.after)
+
+    def stop(self, command: moves.Stop) -> None:
+        """End the answer of a model, for nobody needs it."""
+        self._group.create_task(self._stop(command.cell))
 
     def end(self, command: moves.Close) -> None:
         """End a cell and what runs in it."""
@@ -184,12 +228,21 @@ class Workshop:
             self._kept.add(image)
             self._desk.tell(moves.Fetched(image))
 
-    async def _open(self, cell: int, program: Program) -> None:
+    async def _open(
+        self,
+        cell: int,
+        cells: dict[int, _Cell],
+        make: Callable[[], Awaitable[_Cell]],
+        manifest: Manifest,
+    ) -> None:
         try:
-            self._cells[cell] = await self._sandbox.open(program)
+            cells[cell] = await make()
+        except (MalformedError, LimitError) as error:
+            self._warn(f"the model of {manifest.name} is not sound: {error.message}", error)
+            self._desk.tell(moves.OpenFailed(cell, "model"))
         except SwarmError as error:
             self._warn(f"the sandbox cannot start: {error.message}", error)
-            self._desk.tell(moves.OpenFailed(cell, await self._reason(program.image)))
+            self._desk.tell(moves.OpenFailed(cell, await self._reason(manifest.program.image)))
         else:
             self._desk.tell(moves.Opened(cell))
 
@@ -218,6 +271,57 @@ class Workshop:
             else:
                 shutil.rmtree(folder, ignore_errors=True)
 
+    def _inquire(self, command: moves.Run, manifest: Manifest) -> None:
+        ask = command.ask or Ask(command.token)
+        inquiry = Inquiry(self._models[command.cell], manifest, ask)
+        self._inquiries[command.cell] = inquiry
+        self._speeches.begin(command.token, stream=ask.stream)
+        asking = self._group.create_task(self._ask(command, inquiry, manifest))
+        self._runs[command.cell] = asking
+
+    async def _ask(self, command: moves.Run, inquiry: Inquiry, manifest: Manifest) -> None:
+        token, cell = command.token, command.cell
+        began = self._clock()
+
+        def read() -> Request:
+            from workunits.models.requests import read_request
+
+            (requests,) = manifest.inputs
+            return read_request(self._paths[requests.ref].read_bytes(), command.unit.index)
+
+        try:
+            said = await inquiry.run(read, lambda spoken: self._streams.hear(token, spoken))
+        except (SwarmError, OSError) as error:
+            self._speeches.forget(token)
+            self._lose(command, error)
+            return
+        finally:
+            self._streams.close(token)
+            del self._inquiries[cell], self._runs[cell]
+        if said is None:
+            return
+        if said.answer is not None:
+            self._speeches.end(token, said.answer, said.rate)
+        else:
+            self._speeches.forget(token)
+        self._desk.tell(moves.Ran(token))
+        await self._store_answer(command, said, inquiry.checks, self._clock() - began, manifest)
+
+    async def _store_answer(
+        self, command: moves.Run, said: Said, checked: bool, seconds: float, manifest: Manifest
+    ) -> None:
+        try:
+            await self._keep(command, said.result, said.contents)
+        except (SwarmError, OSError) as error:
+            self._not_kept(command, error)
+            return
+        tokens = len(said.answer.tokens) if said.answer else 0
+        failure = said.result.failure(manifest.outputs)
+        self._desk.notify(
+            notices.Answered(command.unit, seconds, tokens, said.rate, checked, failure)
+        )
+        self._desk.computed(command.token, said.result.digest, ())
+
     async def _judge(
         self,
         command: moves.Judge,
@@ -244,22 +348,27 @@ class Workshop:
     async def _play(
         self, command: moves.Run | moves.Judge, cell: Cell, job: Callable[[], Job], folder: Path
     ) -> Outcome | None:
-        reason = "engine"
         try:
             folder.mkdir(parents=True, exist_ok=True)
             outcome = await cell.run(job(), folder)
-            if not is_lost(outcome):
-                return outcome
-            self._warn(f"unit {command.unit} was lost: its sandbox died")
-        except SwarmError as error:
-            self._warn(f"unit {command.unit} could not be run: {error.message}", error)
-        except OSError as error:
-            reason = "disk"
-            self._warn(f"unit {command.unit} could not be run: {error}")
+        except (SwarmError, OSError) as error:
+            self._lose(command, error)
+            return None
         finally:
             self._runs.pop(command.cell, None)
-        self._desk.tell(moves.RunFailed(command.token, reason))
+        if not is_lost(outcome):
+            return outcome
+        self._warn(f"unit {command.unit} was lost: its sandbox died")
+        self._desk.tell(moves.RunFailed(command.token, "engine"))
         return None
+
+    def _lose(self, command: moves.Run | moves.Judge, error: SwarmError | OSError) -> None:
+        if isinstance(error, SwarmError):
+            self._warn(f"unit {command.unit} could not be run: {error.message}", error)
+        else:
+            self._warn(f"unit {command.unit} could not be run: {error}")
+        reason = "engine" if isinstance(error, SwarmError) else "disk"
+        self._desk.tell(moves.RunFailed(command.token, reason))
 
     async def _store(
         self, command: moves.Run, outcome: Outcome, manifest: Manifest, seconds: float
@@ -269,28 +378,47 @@ class Workshop:
         try:
             result, contents = await describe(outcome, manifest, self._blobs, why)
             shared = () if contents else tuple(output.ref for output in result.outputs)
-            entry = Entry(token, command.unit, result.encode(), contents)
-            await asyncio.to_thread(self._desk.keep, entry)
+            await self._keep(command, result, contents)
         except (SwarmError, OSError) as error:
             for ref in shared:
                 self._blobs.release(ref, why)
-            self._warn(f"the result of unit {command.unit} cannot be kept: {error}")
-            self._desk.tell(moves.StoreFailed(token, "disk"))
+            self._not_kept(command, error)
             return
         failure = result.failure(manifest.outputs)
         self._desk.notify(notices.Finished(command.unit, seconds, failure, outcome.stderr))
         self._desk.computed(token, result.digest, shared)
 
+    async def _keep(self, command: moves.Run, result: Result, contents: tuple[bytes, ...]) -> None:
+        entry = Entry(command.token, command.unit, result.encode(), contents)
+        await asyncio.to_thread(self._desk.keep, entry)
+
+    def _not_kept(self, command: moves.Run, error: SwarmError | OSError) -> None:
+        self._warn(f"the result of unit {command.unit} cannot be kept: {error}")
+        self._desk.tell(moves.StoreFailed(command.token, "disk"))
+
+    async def _stop(self, cell: int) -> None:
+        """Have the answer end, and keep the model for the next one, which begins sooner so."""
+        run, inquiry = self._runs.get(cell), self._inquiries.get(cell)
+        if inquiry is not None:
+            inquiry.stop()
+        if run is not None:
+            await asyncio.wait([run], timeout=STOP_PATIENCE)
+            if not run.done():
+                await self._close(cell)
+                return
+        self._desk.tell(moves.Stopped(cell))
+
     async def _close(self, cell: int) -> None:
-        run = self._runs.pop(cell, None)
+        run = self._runs.get(cell)
         if run is not None:
             run.cancel()
             await asyncio.wait([run])
-        await self._end(self._cells[cell])
-        del self._cells[cell]
+        await self._end(self._cells.get(cell) or self._models[cell])
+        for each in (self._runs, self._inquiries, self._cells, self._models):
+            each.pop(cell, None)
         self._desk.tell(moves.Closed(cell))
 
-    async def _end(self, cell: Cell) -> None:
+    async def _end(self, cell: Cell | ModelCell) -> None:
         try:
             await cell.close()
         except SwarmError as error:
