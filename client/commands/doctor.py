@@ -19,12 +19,13 @@ class SickError(LocalError):
 
 @command(examples=("swarm doctor", "swarm doctor --tracker http://tracker.example:8400"), key=True)
 async def doctor(call: Invocation) -> None:
-    """Look at the engine, the image, the tracker, the clock, the key and the disk.
+    """Look at the engine, the image, the tracker, the clock, the key, the disk and the processor.
 
     Says what is wrong and how to fix it; the exit status is 1 if anything is.
     """
     from client import doctor as checks
     from client.commands.volunteer import usable_memory
+    from client.processor import has_avx2
 
     engine, tracker = await asyncio.gather(
         asyncio.to_thread(checks.check_engine, call.config, os.environ),
@@ -36,6 +37,7 @@ async def doctor(call: Invocation) -> None:
         checks.check_key(call.config),
         checks.check_disk(call.config),
         checks.check_memory(usable_memory()),
+        checks.check_processor(has_avx2()),
     ]
     wrong = [each for each in findings if not each.good]
     if call.json:

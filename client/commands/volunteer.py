@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from client.peers.stats import SwarmStats
     from client.work.notices import Notice
     from client.work.volunteer import Status, Volunteer
-    from sandbox.runner import Sandbox
+    from client.work.workshop import Runtime
 
 BLINK = 0.5
 """Seconds between two updates of the status line."""
@@ -61,6 +61,9 @@ class Offer:
     engine: str = "auto"
     """What moves the files; see ``client.peers.engine``."""
 
+    models: bool = True
+    """Whether language models are run, if the machine can."""
+
 
 @command(
     examples=(
@@ -79,6 +82,7 @@ class Offer:
     help="Disk for blobs that are kept and served, and images.",
 )
 @option("--validate", is_flag=True, help="Recompute what others computed, to check it.")
+@option("--no-models", is_flag=True, help="Run no language models.")
 @option("--install", is_flag=True, help="As root on Debian: install a Docker engine if need be.")
 @option(
     "--engine",
@@ -96,6 +100,7 @@ def volunteer(
     memory: int | None,
     disk: int,
     validate: bool,
+    no_models: bool,
     install: bool,
     transfer: str,
     network: "Network",
@@ -111,7 +116,13 @@ def volunteer(
     from sandbox.profile import Share
 
     offer = Offer(
-        cpus or usable_cpus(), memory or usable_memory() // 2, disk, validate, network, transfer
+        cpus=cpus or usable_cpus(),
+        memory_bytes=memory or usable_memory() // 2,
+        disk_bytes=disk,
+        validator=validate,
+        network=network,
+        engine=transfer,
+        models=not no_models,
     )
     with engine(call.config.engine, call.note, install=install) as found:
         try:
@@ -126,7 +137,7 @@ def volunteer(
         asyncio.run(_work(call, offer, lambda: DockerSandbox(settings)))
 
 
-async def _work(call: Invocation, offer: Offer, make: "Callable[[], Sandbox]") -> None:
+async def _work(call: Invocation, offer: Offer, make: "Callable[[], Runtime]") -> None:
     sandbox = make()
     try:
         await serve(call, offer, sandbox)
@@ -134,7 +145,7 @@ async def _work(call: Invocation, offer: Offer, make: "Callable[[], Sandbox]") -
         await sandbox.close()
 
 
-async def serve(call: Invocation, offer: Offer, sandbox: "Sandbox") -> None:
+async def serve(call: Invocation, offer: Offer, sandbox: "Runtime") -> None:
     """Be a volunteer with ``sandbox`` until a signal or the tracker ends it."""
     screen = Screen(call, offer)
     async with _volunteer(call, offer, sandbox, screen.notice) as (worker, swarm):
@@ -154,7 +165,7 @@ async def serve(call: Invocation, offer: Offer, sandbox: "Sandbox") -> None:
 
 @asynccontextmanager
 async def _volunteer(
-    call: Invocation, offer: Offer, sandbox: "Sandbox", notify: "Callable[[Notice], None]"
+    call: Invocation, offer: Offer, sandbox: "Runtime", notify: "Callable[[Notice], None]"
 ) -> "AsyncIterator[tuple[Volunteer, Engine]]":
     from random import SystemRandom
 
@@ -179,20 +190,32 @@ async def _volunteer(
         network = offer.network or EVERYWHERE
         make = choose(offer.engine, gossip=offer.validator, relay_only=network.relay_only)
         async with make(store, url, network=network, identity=identity, gossip=witness) as swarm:
+            blobs = SwarmBlobs(store, swarm)
+            await blobs.serve_models()
             worker = Volunteer(
                 url,
                 identity,
                 sandbox,
-                SwarmBlobs(store, swarm),
+                blobs,
                 capacity=Capacity(offer.cpus, offer.memory_bytes),
                 state=config.home / "volunteer",
                 scratch=config.scratch,
                 validator=offer.validator,
+                no_models=_no_models(offer),
                 vouch=keys.load_vouch(config.home / "vouch", identity.key),
                 witness=witness,
                 notify=notify,
             )
             yield worker, swarm
+
+
+def _no_models(offer: Offer) -> str:
+    """Why no models are run; empty if they are."""
+    from client.processor import has_avx2
+
+    if not offer.models:
+        return "models"
+    return "" if has_avx2() else "platform"
 
 
 @contextmanager
@@ -285,9 +308,10 @@ class Screen:
                 self._say(f"online at tracker {short(tracker)}")
             case notices.Offline(reason, hint, retry):
                 self._say(f"offline: {reason}; next try in {retry:.0f} s" + _after(hint))
-            case notices.JobSeen(job, name, units):
+            case notices.JobSeen(job, name, units, model, asked):
                 self._names[job] = name
-                self._say(f"job {short(job)}: {name}, {units:,} units")
+                what = f"the model runs on {model}" if asked else f"{units:,} units"
+                self._say(f"job {short(job)}: {name}, {what}")
             case notices.Warned(message, hint):
                 self._say(f"warning: {message}" + _after(hint))
             case notices.Forked(message, hint):
@@ -297,6 +321,13 @@ class Screen:
                 self._last = f"{name}/{unit.index} in {seconds:.1f} s"
                 if failure:
                     self._say(f"unit {name}/{unit.index}: {failure}" + _after(_complaint(stderr)))
+            case notices.Answered(unit, seconds, tokens, rate, checked, failure):
+                name = self._names.get(unit.job, short(unit.job))
+                did = "checked" if checked else "answered"
+                speed = f", {rate:.0f} tok/s" if rate else ""
+                self._last = f"{did} {name}: {tokens:,} tokens in {seconds:.1f} s{speed}"
+                if failure:
+                    self._say(f"unit {name}/{unit.index}: {failure}")
             case notices.Compared(unit, seconds, opinion, stderr):
                 name = self._names.get(unit.job, short(unit.job))
                 self._last = f"results of {name}/{unit.index}: {opinion}, in {seconds:.1f} s"

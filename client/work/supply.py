@@ -9,6 +9,13 @@ from client.blobs import BlobStore
 from client.peers.engine import SEED_REASON, Engine
 from workunits.errors import SwarmError
 from workunits.ids import BlobRef
+from workunits.models.gguf import MAGIC
+
+_MODEL = "model"
+"""Why a model is held while it is announced."""
+
+_LEAST_MODEL = 1 << 20
+"""Bytes; nothing smaller is looked at."""
 
 
 class Blobs(Protocol):
@@ -84,6 +91,16 @@ class SwarmBlobs:
         """See ``Blobs.release``."""
         self._store.release(ref, why)
 
+    async def serve_models(self) -> None:
+        """Serve the models again that earlier runs brought here, for as long as there is room.
+
+        Others would have to fetch them from the tracker, and they are large.
+        """
+        for ref in self._store.refs():
+            if ref.length >= _LEAST_MODEL and await asyncio.to_thread(self._is_model, ref):
+                self.reshare(ref, _MODEL)
+                self.release(ref, _MODEL)
+
     def held(self) -> tuple[BlobRef, ...]:
         """See ``Blobs.held``."""
         return self._store.refs()
@@ -101,6 +118,13 @@ class SwarmBlobs:
     def claim(self, size: int) -> None:
         """See ``Blobs.claim``."""
         self._store.claim(size)
+
+    def _is_model(self, ref: BlobRef) -> bool:
+        try:
+            with self._store.open(ref) as content:
+                return content.read(len(MAGIC)) == MAGIC
+        except (SwarmError, OSError):
+            return False
 
     def _serve(self, ref: BlobRef, why: str) -> None:
         self._store.hold(ref, why)
