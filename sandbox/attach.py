@@ -1,4 +1,4 @@
-"""The open line to the harness of one container: an upgraded HTTP connection of the engine.
+"""The open line to process 1 of a container: an upgraded HTTP connection of the engine.
 
 The docker package can open this line only with blocking calls, and a unit every few milliseconds
 is no place for threads.
@@ -6,10 +6,11 @@ is no place for threads.
 
 import asyncio
 from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Self
+from typing import Generic, Protocol, Self, TypeVar
 
-from sandbox.frames import EngineFrames, Event, Replies
+from sandbox.frames import EngineFrames
 from workunits.errors import UnavailableError
 
 _HEAD_LIMIT = 16 * 1024
@@ -21,22 +22,37 @@ class HungUpError(Exception):
     """The container or the engine closed the line."""
 
 
-class Attach:
-    """Sends tasks and reads events. Buffers are bounded by the parsers."""
+Event_co = TypeVar("Event_co", covariant=True)
 
-    __slots__ = ("_engine", "_events", "_reader", "_replies", "_writer", "complaint")
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+class Parser(Protocol[Event_co]):
+    """Reads what process 1 writes; raises ``MalformedError`` or ``LimitError``."""
+
+    def feed(self, data: bytes) -> Iterable[Event_co]:
+        """Take the next bytes; what became complete."""
+
+
+class Attach(Generic[Event_co]):
+    """Sends frames and reads events. Buffers are bounded by the parsers."""
+
+    __slots__ = ("_engine", "_events", "_parser", "_reader", "_writer", "complaint")
+
+    def __init__(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        parser: Parser[Event_co],
+    ) -> None:
         self._reader = reader
         self._writer = writer
         self._engine = EngineFrames()
-        self._replies = Replies()
-        self._events: deque[Event] = deque()
+        self._parser = parser
+        self._events: deque[Event_co] = deque()
         self.complaint = b""
-        """End of the harness's standard error, for people."""
+        """End of the standard error of process 1, for people."""
 
     @classmethod
-    async def open(cls, socket: Path, container: str) -> Self:
+    async def open(cls, socket: Path, container: str, parser: Parser[Event_co]) -> Self:
         """Attach to a container that was created and is not started yet.
 
         Raises ``UnavailableError`` when the engine does not answer or refuses.
@@ -62,18 +78,22 @@ class Attach:
         if len(head) > _HEAD_LIMIT or status not in ([b"101"], [b"200"]):
             writer.transport.abort()
             raise _unavailable(head[:200].decode(errors="replace").splitlines()[0])
-        return cls(reader, writer)
+        return cls(reader, writer, parser)
 
-    def send(self, frame: bytes, files: int, room: int) -> None:
-        """Send a task; replies of ``files`` outputs with ``room`` bytes together may follow."""
-        self._replies.expect(files, room)
+    @property
+    def is_over(self) -> bool:
+        """Whether the other side hung up and nothing of it is left."""
+        return not self._events and self._reader.at_eof()
+
+    def send(self, frame: bytes) -> None:
+        """Send a frame."""
         self._writer.write(frame)
 
-    async def next(self) -> Event:
+    async def next(self) -> Event_co:
         """The next event.
 
         Raises ``HungUpError`` at the end of the line, ``MalformedError`` or ``LimitError`` when
-        what came is not what a harness may say.
+        what came is not what process 1 may say.
         """
         while not self._events:
             try:
@@ -84,7 +104,7 @@ class Attach:
                 raise HungUpError("end of stream")
             for stream, piece in self._engine.feed(data):
                 if stream == 1:
-                    self._events.extend(self._replies.feed(piece))
+                    self._events.extend(self._parser.feed(piece))
                 else:
                     self.complaint = (self.complaint + piece)[-_COMPLAINT:]
         return self._events.popleft()

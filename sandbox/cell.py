@@ -11,7 +11,7 @@ from typing import Protocol
 
 from sandbox.attach import Attach, HungUpError
 from sandbox.calls import Calls
-from sandbox.frames import Ended, FileBegins, FileData, Ready, encode_task
+from sandbox.frames import Ended, Event, FileBegins, FileData, Ready, Replies, encode_task
 from sandbox.runner import Ending, Limits, Outcome, Task
 from sandbox.slot import Slot
 from workunits.errors import LocalError, RemoteError, SwarmError, UnavailableError
@@ -65,7 +65,8 @@ class DockerCell:
         self._clock = clock
         self._on_close = on_close
         self._container: Container | None = None
-        self._line: Attach | None = None
+        self._line: Attach[Event] | None = None
+        self._replies = Replies()
         self._ready = False
         self._busy = False
         self._closed = False
@@ -74,7 +75,8 @@ class DockerCell:
         """Start the container. Raises ``UnavailableError`` when it does not become ready."""
         self._container = await self._maker.create(self._slot.folder)
         try:
-            self._line = await Attach.open(self._calls.socket, self._container.id)
+            self._replies = Replies()
+            self._line = await Attach.open(self._calls.socket, self._container.id, self._replies)
             await self._calls.start(self._container.id)
             async with asyncio.timeout(START_SECONDS):
                 await self._await_ready(self._line)
@@ -118,7 +120,7 @@ class DockerCell:
         await self._discard()
         self._slot.remove()
 
-    async def _prepare(self, task: Task) -> Attach:
+    async def _prepare(self, task: Task) -> Attach[Event]:
         """A clean container with the task's inputs in place."""
         if self._container is not None and not await self._is_fresh(self._container):
             await self._discard()
@@ -143,11 +145,11 @@ class DockerCell:
             return False
         return True
 
-    async def _await_ready(self, line: Attach) -> None:
+    async def _await_ready(self, line: Attach[Event]) -> None:
         while not self._ready:
             self._ready = isinstance(await line.next(), Ready)
 
-    async def _run(self, line: Attach, task: Task, into: Path) -> Outcome:
+    async def _run(self, line: Attach[Event], task: Task, into: Path) -> Outcome:
         began = self._clock()
         limit = self._limits.wall_seconds + GRACE_SECONDS + self._limits.output_bytes / STREAM_RATE
         outputs = Outputs(task.outputs, into)
@@ -155,9 +157,8 @@ class DockerCell:
         try:
             async with asyncio.timeout(limit):
                 self._ready = False
-                line.send(
-                    encode_task(task, self._limits), len(task.outputs), self._limits.output_bytes
-                )
+                self._replies.expect(len(task.outputs), self._limits.output_bytes)
+                line.send(encode_task(task, self._limits))
                 ended = await self._collect(line, outputs)
             ending = ended.ending
         except TimeoutError:
@@ -186,7 +187,7 @@ class DockerCell:
         )
 
     @staticmethod
-    async def _collect(line: Attach, outputs: "Outputs") -> Ended:
+    async def _collect(line: Attach[Event], outputs: "Outputs") -> Ended:
         while True:
             match await line.next():
                 case FileBegins(index, size):

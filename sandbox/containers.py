@@ -7,12 +7,14 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 
 from sandbox.calls import Calls
 from sandbox.cell import GRACE_SECONDS, Container, DockerCell
+from sandbox.models import cell as models
+from sandbox.models.runtime import ModelSpec
 from sandbox.owner import is_dead, is_owner, name_self
 from sandbox.profile import Owner, Share, container, host_config
 from sandbox.runner import Limits, Program
@@ -62,7 +64,7 @@ class DockerSandbox:
         self._calls = Calls(settings.engine)
         self._owner = name_self()
         self._numbers = itertools.count()
-        self._cells: dict[DockerCell, Share] = {}
+        self._cells: dict[DockerCell | models.DockerModelCell, Share] = {}
         self._names: set[str] = set()
         self._reaped = False
 
@@ -85,13 +87,34 @@ class DockerSandbox:
         image = await self._calls.image(program.image)
         share = self._least_used()
         slot = Slot(self._settings.work / self._owner / f"cell-{next(self._numbers)}")
-        maker = _Maker(self, image, program.limits, share)
+        source = self._settings.harness or _harness()
+        maker = _Maker(self, image, program.limits, share, source)
         cell = DockerCell(
             self._calls, maker, program.limits, slot, clock=self._clock, on_close=self._forget
         )
         self._cells[cell] = share
         try:
             await asyncio.to_thread(slot.install, program.files)
+            await cell.start()
+        except BaseException:
+            await cell.close()
+            raise
+        return cell
+
+    async def serve(self, spec: ModelSpec) -> models.DockerModelCell:
+        """See ``models.runtime.ModelRuntime.serve``. It gets as many whole cores as threads."""
+        if not self._reaped:
+            await self.reap()
+        image = await self._calls.image(spec.image)
+        least = self._least_used()
+        share = replace(least, nano_cpus=spec.threads * 10**9)
+        slot = Slot(self._settings.work / self._owner / f"model-{next(self._numbers)}")
+        maker = _Maker(self, image, spec.limits, share, models.BOOT, models.words(spec))
+        cell = models.DockerModelCell(
+            self._calls, maker, spec, slot, clock=self._clock, on_close=self._forget
+        )
+        self._cells[cell] = least
+        try:
             await cell.start()
         except BaseException:
             await cell.close()
@@ -122,7 +145,7 @@ class DockerSandbox:
         used = Counter(self._cells.values())
         return min(self._settings.shares, key=lambda share: used[share])
 
-    def _forget(self, cell: DockerCell) -> None:
+    def _forget(self, cell: DockerCell | models.DockerModelCell) -> None:
         self._cells.pop(cell, None)
 
     def _reap_folders(self) -> int:
@@ -137,12 +160,14 @@ class DockerSandbox:
 
 @dataclass(frozen=True, slots=True)
 class _Maker:
-    """Makes the containers of one cell."""
+    """Makes the containers of one cell, which run ``source`` with ``words``."""
 
     sandbox: DockerSandbox
     image: str
     limits: Limits
     share: Share
+    source: str
+    words: Sequence[str] = ()
 
     async def create(self, folder: Path) -> Container:
         sandbox = self.sandbox
@@ -151,7 +176,7 @@ class _Maker:
         life = max(settings.lifetime_seconds, self.limits.wall_seconds + GRACE_SECONDS)
         owner = Owner(sandbox._owner, int(sandbox._now() + life) + DEADLINE_MARGIN)
         host = host_config(self.limits, self.share, folder.absolute(), settings.runtime)
-        body = container(self.image, settings.harness or _harness(), host, owner)
+        body = container(self.image, self.source, host, owner, self.words)
         sandbox._names.add(name)
         try:
             identity = await sandbox._calls.create(name, body)

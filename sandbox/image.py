@@ -201,22 +201,37 @@ def build(cache: Path, say: Say) -> Path:
     Raises ``UnavailableError`` where it cannot be made.
     """
     words = (*_RECIPE, _DROPPED.pattern, str(EPOCH))
-    recipe = hashlib.sha256("\n".join(words).encode()).hexdigest()[:12]
-    tar = cache / f"runtime-{SUITE}-{recipe}.tar"
-    if tar.exists():
-        return tar
+    tar = cache / f"runtime-{SUITE}-{recipe_hash(words)}.tar"
+    if not tar.exists():
+        require_mmdebstrap(tar, say)
+        say(f"building the runtime image (Debian {SUITE} with {', '.join(PACKAGES)})")
+        bootstrap(_RECIPE, tar, _is_needed)
+    return tar
+
+
+def recipe_hash(words: Sequence[str]) -> str:
+    """What tells one way to build something from another, in names of files."""
+    return hashlib.sha256("\n".join(words).encode()).hexdigest()[:12]
+
+
+def require_mmdebstrap(tar: Path, say: Say) -> None:
+    """Install mmdebstrap if it is not there. Raises ``UnavailableError``: ``tar`` cannot be."""
     if shutil.which("mmdebstrap") is None:
         try:
             packages.install(("mmdebstrap", "debian-archive-keyring"), say)
         except UnavailableError as error:
             raise UnavailableError(
-                f"the runtime image cannot be built: {error.message}",
-                hint=f"{error.hint} Elsewhere copy {tar.name} from such a machine to {cache}.",
+                f"{tar.name} cannot be built: {error.message}",
+                hint=f"{error.hint} Elsewhere copy that file from such a machine to {tar.parent}.",
             ) from None
-    cache.mkdir(parents=True, exist_ok=True)
-    say(f"building the runtime image (Debian {SUITE} with {', '.join(PACKAGES)})")
+
+
+def bootstrap(words: Sequence[str], tar: Path, keep: Callable[[str], bool]) -> None:
+    """Make ``tar`` with mmdebstrap: those files for whose names ``keep`` is true, without traces
+    of this machine. Raises ``UnavailableError``."""
+    tar.parent.mkdir(parents=True, exist_ok=True)
     with (
-        tempfile.TemporaryDirectory(dir=cache, prefix="building-") as folder,
+        tempfile.TemporaryDirectory(dir=tar.parent, prefix="building-") as folder,
         tempfile.TemporaryDirectory(prefix="openswarm-image-", ignore_cleanup_errors=True) as root,
     ):
         Path(root).chmod(0o755)  # apt reads there as another user
@@ -224,23 +239,26 @@ def build(cache: Path, say: Say) -> Path:
         environment = os.environ | {"SOURCE_DATE_EPOCH": str(EPOCH), "TMPDIR": root}
         # What is mounted in there goes with the process, even when that is killed.
         alone = ("unshare", "--mount") if os.geteuid() == 0 else ()
-        done = programs.run([*alone, "mmdebstrap", "--quiet", *_RECIPE, str(raw)], environment)
+        done = programs.run([*alone, "mmdebstrap", "--quiet", *words, str(raw)], environment)
         if done.returncode or not raw.exists():
             raise UnavailableError(
-                "the runtime image could not be built: " + _last_error(done.stderr),
+                f"{tar.name} could not be built: " + _last_error(done.stderr),
                 hint="Check the network and the package sources with `apt-get update`, "
                 "then try again.",
             )
-        _tidy(raw, tidy)
+        _tidy(raw, tidy, keep)
         tidy.replace(tar)
-    return tar
 
 
-def _tidy(raw: Path, tidy: Path) -> None:
-    """Copy a tar file without what units do not need, and without traces of this machine."""
+def _is_needed(name: str) -> bool:
+    return not _DROPPED.match(name)
+
+
+def _tidy(raw: Path, tidy: Path, keep: Callable[[str], bool] = _is_needed) -> None:
+    """Copy a tar file without what is not needed, and without traces of this machine."""
     with tarfile.open(raw) as source, tarfile.open(tidy, "w", format=tarfile.GNU_FORMAT) as target:
         for member in source:
-            if _DROPPED.match(member.name.removeprefix("./")):
+            if not keep(member.name.removeprefix("./")):
                 continue
             member.uid = member.gid = 0
             member.uname = member.gname = ""

@@ -6,6 +6,7 @@ one that was seen open.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -137,12 +138,15 @@ def host_config(
     return config
 
 
-def container(image: str, source: str, host: dict[str, Any], owner: Owner) -> dict[str, Any]:
-    """Body of the engine's "create" call for a container that runs the harness ``source``."""
+def container(
+    image: str, source: str, host: dict[str, Any], owner: Owner, words: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Body of the engine's "create" call for a container whose process 1 is the Python program
+    ``source``, with arguments ``words``."""
     return {
         "Image": image,
         "Entrypoint": ["python3", "-I", "-S", "-B", "-c", source],
-        "Cmd": [],
+        "Cmd": list(words),
         # Otherwise the image's own environment would reach the harness.
         "Env": ["PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8"],
         "WorkingDir": "/",
