@@ -1,4 +1,4 @@
-"""A model that needs no weights: a token for each byte, and the marks of a chat. Real in all else."""
+"""A model that needs no weights: a token for each byte, and the marks of a chat."""
 
 from dataclasses import replace
 
