@@ -15,6 +15,7 @@ from typing import Any, NoReturn, Self
 
 import aiohttp
 
+from client.api_keys import MAX_KEYS, ApiKeyView
 from client.json_fields import JsonFields, decode_object
 from client.peers.reach import MAX_REACH, UNKNOWN, Reach, parse_reach
 from client.views import (
@@ -335,6 +336,11 @@ class TrackerApi:
         """The richest accounts, at most a thousand."""
         fields = await self._object("GET", "accounts", query={"limit": str(PAGE)})
         return tuple(AccountView.read(group) for group in fields.groups("accounts", 10**6))
+
+    async def api_keys(self, signed: Mapping[str, str]) -> tuple[ApiKeyView, ...]:
+        """The API keys of who signed the query ``signed`` (``workunits.passes``), oldest first."""
+        fields = await self._object("GET", "keys", query=signed)
+        return tuple(ApiKeyView.read(group) for group in fields.groups("keys", MAX_KEYS))
 
     async def peers(self) -> tuple[PeerView, ...]:
         """All peers that the tracker knows."""

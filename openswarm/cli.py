@@ -45,6 +45,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "credits": ("client.commands.credits:credits_", "Show the credits of an account."),
         "peers": ("client.commands.credits:peers", "List the peers that the tracker knows."),
         "transfer": ("client.commands.ledger:transfer", "Pay credits to another account."),
+        "api-key": ("client.commands.api_key:api_key", "Let programs ask models on your account."),
         "ledger": ("client.commands.ledger:ledger", "Check every credit that was ever paid."),
         "key": ("client.commands.key:key", "Show your key, and say which peers are yours."),
     },

@@ -96,7 +96,7 @@ class Pages:
         return web.json_response(self._numbers(), headers={"Cache-Control": "no-store"})
 
     def _numbers(self) -> views.Json:
-        models = self._parlour.numbers() if self._parlour else {}
+        models = {} if self._parlour is None else self._parlour.numbers()
         return statistics(self._announce, self._registry, self._uptime()) | {"models": models}
 
     def _page(self, title: str, body: str) -> web.Response:

@@ -58,6 +58,8 @@ class Running:
     sessions: Sessions
     failure: "asyncio.Future[LocalError]"
     announce: AnnounceService
+    listing: Torrents
+    parlour: SwarmParlour
     udp_port: int | None = None
 
 
@@ -140,7 +142,9 @@ async def _serve(
             (data / ADDRESS_FILE).write_text(address.url + "\n")
             async with asyncio.TaskGroup() as group:
                 ticking = [group.create_task(each.tick()) for each in (sessions, parlour)]
-                yield Running(address, identity, sessions, failure, announce, port)
+                yield Running(
+                    *(address, identity, sessions, failure, announce, listing, parlour, port)
+                )
                 await sessions.close()
                 for task in ticking:
                     task.cancel()

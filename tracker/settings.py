@@ -17,12 +17,6 @@ class Waiting:
     verdict: float = 30.0
     """A complete answer for its verdict; then it is given out as not verified."""
 
-    absent: float = 15.0
-    """A request that nobody works on, while nobody is connected who could."""
-
-    idle: float = 120.0
-    """A request that nobody works on although somebody could."""
-
 
 @dataclass(frozen=True, slots=True)
 class Settings:

@@ -43,6 +43,9 @@ class Host(Protocol):
     def dismissed(self, call: "SwarmCall") -> None:
         """Tell the desk that nobody listens."""
 
+    def absence(self, call: "SwarmCall") -> RefusedError | None:
+        """What to say if nobody is there who could answer."""
+
 
 @dataclass(eq=False)
 class SwarmCall:
@@ -65,9 +68,6 @@ class SwarmCall:
     heard: list[int] = field(default_factory=list)
     again: bool = True
     """Whether it may be asked once more."""
-
-    idle_since: float | None = None
-    """Since when nobody works on it; for the parlour, which gives up after a time."""
 
     over: bool = False
     """The desk has said all that it will say."""
@@ -187,18 +187,14 @@ class SwarmCall:
             return
         self.over = True
         self.host.ended(self, None)
-        if self.again and not self._told and not self._said:
+        if absence := self.host.absence(self):
+            self._put(absence)
+        elif self.again and not (self._told or self._said):
             self._put(None)
         else:
             self._put(RefusedError(f"{_FAILED}: {reason}", hint=_AGAIN))
 
     # -- the parlour ------------------------------------------------------------------------
-
-    def give_up(self, error: RefusedError) -> None:
-        """Nobody answers: the reader gets ``error``."""
-        if not self._ended:
-            self._put(error)
-            self.host.dismissed(self)
 
     def unverified(self, reason: str) -> None:
         """Nobody checks it in time: the answer is told as it is, and paid for when it is
@@ -222,7 +218,10 @@ class SwarmCall:
         )
 
     def _worker(self) -> PeerKey:
-        found = (*self.unit.committed, *self.unit.leased)
+        unit, query = self.unit, self.unit.query
+        if query and (now := self.tab.job.units.get(query.units[-1].index)):
+            unit = now
+        found = (*unit.committed, *unit.leased)
         return found[0].peer.key if found else NOBODY
 
     def _reconcile(self, tokens: tuple[int, ...]) -> bool:

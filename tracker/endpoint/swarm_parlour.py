@@ -149,7 +149,7 @@ class SwarmParlour:
         tab = self._tabs.get(name)
         if tab is None:
             raise RefusedError(f"the model {name!r} is not offered any more")
-        if not desk.can_answer(tab.job):
+        if not desk.can_answer(tab.job, now):
             raise _absent(name)
         amount = cost(tab.job.manifest, call.request)
         if tab.used_up or tab.left < amount:
@@ -165,17 +165,13 @@ class SwarmParlour:
         except SwarmError:
             self.keys.release(call.hold)
             raise
-        call.tab, call.idle_since = tab, None
-        tab.pending += amount
-        tab.open += 1
+        call.tab = tab
         self._calls[call] = None
         self._sessions.apply()
 
     def ended(self, call: SwarmCall, use: Use | None) -> int:
         """A request came to an end (``use``), or to nothing; the credits that were charged."""
         self._calls.pop(call, None)
-        call.tab.pending -= call.hold.amount
-        call.tab.open -= 1
         charged = self.keys.settle(call.hold, use.cost if use else 0)
         if use:
             self.keys.used(call.key, use)
@@ -193,6 +189,11 @@ class SwarmParlour:
         self._sessions.desk.dismiss(call.unit, self.now())
         self._sessions.apply()
 
+    def absence(self, call: SwarmCall) -> AbsentError | None:
+        """What to say if nobody is there who could answer."""
+        able = self._sessions.desk.can_answer(call.tab.job, self.now())
+        return None if able else _absent(call.model)
+
     async def tick(self) -> None:
         """Let time pass, for ever."""
         while True:
@@ -200,23 +201,11 @@ class SwarmParlour:
             self.look(self.now())
 
     def look(self, now: float) -> None:
-        """Do what is due: answers that nobody checks, requests that nobody takes, old jobs."""
-        able: dict[Job, bool] = {}
+        """Do what is due: answers that nobody checks, and old jobs."""
         for call in list(self._calls):
-            if (spoke := call.spoke_at) is not None:
-                if now - spoke >= self._waiting.verdict:
-                    call.unverified("nobody who could check the answer did so in time")
-            elif call.unit.leased or call.unit.committed:
-                call.idle_since = None
-            elif call.idle_since is None:
-                call.idle_since = now
-            else:
-                job = call.tab.job
-                if job not in able:
-                    able[job] = self._sessions.desk.can_answer(job)
-                patience = self._waiting.idle if able[job] else self._waiting.absent
-                if now - call.idle_since >= patience:
-                    call.give_up(_absent(call.model))
+            spoke = call.spoke_at
+            if spoke is not None and now - spoke >= self._waiting.verdict:
+                call.unverified("nobody who could check the answer did so in time")
         self._close_idle()
         self._sessions.apply()
 

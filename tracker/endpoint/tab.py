@@ -40,18 +40,15 @@ THREADS = 4
 
 @dataclass(slots=True, eq=False)
 class Tab:
-    """The job of the model ``name``, how many requests under way it has, and the credits that those
-    may cost."""
+    """The job of the model ``name``."""
 
     name: str
     job: Job
-    pending: int = 0
-    open: int = 0
 
     @property
     def left(self) -> int:
-        """Credits that no request needs so far."""
-        return self.job.manifest.escrow - self.job.paid - self.pending
+        """Credits that were not paid, and that no request under way may need."""
+        return self.job.manifest.escrow - self.job.paid - self.job.reserved
 
     @property
     def used_up(self) -> bool:
@@ -61,7 +58,7 @@ class Tab:
     @property
     def idle(self) -> bool:
         """Whether nothing of it is under way, so that it can end."""
-        return not (self.open or self.job.units or self.job.settled)
+        return not (self.job.units or self.job.settled)
 
 
 def manifest_of(
