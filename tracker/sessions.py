@@ -26,6 +26,7 @@ from workunits.wire import work
 from workunits.wire.compare import Compared
 from workunits.wire.handshake import Challenge, Hello
 from workunits.wire.holds import Holds
+from workunits.wire.models import Tokens
 from workunits.wire.work import Commits, Failure, FromTracker, Release, Reveals, Want, Welcome
 
 HELLO_SECONDS = 10.0
@@ -108,6 +109,8 @@ class Sessions:
         def deliver() -> None:
             for session, message in addressed:
                 self._deliver(session, message)
+            for tell in effects.told:
+                tell()
             if then:
                 then()
 
@@ -217,6 +220,8 @@ class Sessions:
                 self.desk.compared(key, message, now)
             case Release():
                 self.desk.release(key, message.tokens, now)
+            case Tokens():
+                self.desk.said(key, message, now)
             case Hello():
                 raise RemoteError("a second hello in one session")
 

@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from tracker.rows import ContentRow
 from tracker.work.comparing import Comparing
 from tracker.work.dispute import Question
+from tracker.work.docket import Docket
 from tracker.work.finality import Finality
 from tracker.work.findings import read_finding
 from tracker.work.floor import MAX_ATTEMPTS, Floor
 from tracker.work.leasing import Leasing
+from tracker.work.routing import Routing
 from tracker.work.sanctions import Sanctions, banned
 from tracker.work.state import Execution, Job, JobState, Peer, Unit
 from tracker.work.table import Act, Asking, Doing, Stage, Turn
@@ -32,9 +34,11 @@ from workunits.wire.work import Reveal
 class Court:
     """Moves units towards their verdicts."""
 
-    def __init__(self, floor: Floor, leasing: Leasing) -> None:
+    def __init__(self, floor: Floor, leasing: Leasing, routing: Routing, docket: Docket) -> None:
         self._floor = floor
         self._leasing = leasing
+        self._routing = routing
+        self._docket = docket
         self._sanctions = Sanctions(floor)
         self.finality = Finality(floor)
         self.comparing = Comparing(floor)
@@ -68,6 +72,7 @@ class Court:
         """Draw who makes the next execution; where nobody can, the unit waits for somebody."""
         floor, job = self._floor, unit.job
         peer = self._elect(unit)
+        patience = floor.patience.check if unit.query else floor.patience.draw
         unit.draws += 1
         floor.touch(unit)
         if peer is None:
@@ -78,10 +83,13 @@ class Court:
             floor.alarm(now + floor.patience.draw, unit, unit.draws)
             return
         job.waiting.pop(unit.index, None)
+        floor.alarm(now + patience, unit, unit.draws)
+        if unit.query:
+            self._routing.check(unit, peer, now)
+            return
         if unit.drawn is not peer:
             unit.drawn = peer
             peer.checks.append(unit)
-        floor.alarm(now + floor.patience.draw, unit, unit.draws)
         self._leasing.serve(peer, now)
 
     def _lapse(self, unit: Unit, now: float) -> bool:
@@ -128,11 +136,13 @@ class Court:
                 hint="A commitment that was copied from another peer cannot be revealed.",
             )
         known = next((each.finding for each in unit.committed if each.finding), None)
-        finding = read_finding(unit.job.manifest, reveal, known)
+        query = unit.query
+        asked = (query.request, query.halt) if query else (None, 0)
+        finding = read_finding(unit.job.manifest, reveal, known, *asked)
         execution.act(Act.REVEAL)
         execution.finding = finding
         floor.touch(execution)
-        if finding is not known and finding.contents:
+        if finding is not known and finding.contents and query is None:
             outputs = zip(finding.result.outputs, finding.contents, strict=True)
             floor.outbox.rows += [ContentRow(output.ref.v2, data) for output, data in outputs]
         self.settle(unit, now)
@@ -184,7 +194,7 @@ class Court:
     def redraw(self, peer: Peer, now: float) -> None:
         """``peer`` will not come for what it was drawn for."""
         checks, peer.checks = peer.checks, deque()
-        for unit in checks:
+        for unit in (*self._routing.drawn(peer), *checks):
             if unit.drawn is peer and unit.stage is Stage.COMPUTING:
                 unit.drawn = None
                 self.draw(unit, now)
@@ -202,6 +212,9 @@ class Court:
             unit.drawn = None
             self._floor.disclose(unit)
             self._floor.touch(unit)
+            if unit.query:
+                self._docket.failed(unit, unit.query, "the job was cancelled")
+        self._routing.close(job)
         self._floor.close_job(job, JobState.CANCELLED, statement)
 
     def _before_reveal(self, unit: Unit, now: float) -> Another | None:
@@ -218,19 +231,23 @@ class Court:
 
     def _another(self, unit: Unit, by: By, now: float) -> None:
         if unit.attempts >= MAX_ATTEMPTS:
-            self._fail(unit, f"given up after {unit.attempts} executions")
+            self.fail(unit, f"given up after {unit.attempts} executions")
         else:
             unit.by = by
             self.draw(unit, now)
 
     def _reopen(self, unit: Unit, now: float) -> None:
         if unit.attempts >= MAX_ATTEMPTS:
-            self._fail(unit, f"given up after {unit.attempts} lost executions")
+            self.fail(unit, f"given up after {unit.attempts} lost executions")
             return
         unit.turn(Turn.LOSE)
         unit.job.waiting.pop(unit.index, None)
-        unit.job.redo.append(unit.index)
         self._floor.touch(unit)
+        if unit.query:
+            if reason := self._docket.again(unit, unit.query, now):
+                self.fail(unit, reason)
+            return
+        unit.job.redo.append(unit.index)
         self._leasing.feed(now)
 
     def settle(self, unit: Unit, now: float) -> None:
@@ -253,7 +270,7 @@ class Court:
                 execution.peer.alone += 1
                 self._floor.touch(execution.peer)
                 self._sanctions.reconsider(execution.peer)
-            self._fail(unit, verdict.reason)
+            self.fail(unit, verdict.reason)
 
     def _judge(self, unit: Unit, now: float) -> Verdict:
         job = unit.job
@@ -280,7 +297,7 @@ class Court:
         unit.committed, unit.confirmed = right, known or bool(judges)
         finding = right[0].finding if right else None
         unit.meter = finding.result.meter if finding else 0
-        self._write(unit, cast, verdict, silent)
+        entry = self._write(unit, cast, verdict, silent)
         if finding:
             unit.result = finding.result.encode()
             unit.reason = finding.result.failure(job.manifest.outputs)
@@ -302,6 +319,8 @@ class Court:
         again = self.finality.reopen(cheats, by)
         if right:
             self.finality.settle(unit, now)
+            if unit.query:
+                self._docket.answered(unit, unit.query, entry, now)
         else:
             unit.turn(Turn.CONTINUE)
             again.append(unit)
@@ -313,7 +332,7 @@ class Court:
 
     def _write(
         self, unit: Unit, cast: Sequence[Execution], verdict: Accept, silent: Sequence[Execution]
-    ) -> None:
+    ) -> int:
         job = unit.job
         paid = dict(unit.awards()) if job.settings.at_once else {}
         said = [
@@ -326,6 +345,7 @@ class Court:
             silent=tuple(sorted(each.token for each in silent)),
             known=unit.index in job.answers,
         )
+        return self._floor.book.entries - 1
 
     def _end(self, execution: Execution, act: Act) -> None:
         execution.act(act)
@@ -347,8 +367,9 @@ class Court:
         unit.silent = [each for each in unit.silent if each not in found]
         return found
 
-    def _fail(self, unit: Unit, reason: str) -> None:
-        for execution in list(unit.committed):
+    def fail(self, unit: Unit, reason: str) -> None:
+        """End a unit without a result."""
+        for execution in (*unit.leased, *unit.committed):
             self._floor.outbox.revoke(execution.peer, execution.token, reason)
             self._floor.drop(execution, Act.REVOKE)
         unit.turn(Turn.FAIL)
@@ -357,6 +378,8 @@ class Court:
         unit.job.failed += 1
         self._floor.retire(unit)
         self.finality.failed(unit)
+        if unit.query:
+            self._docket.failed(unit, unit.query, reason)
 
     def _ban(self, peer: Peer, now: float) -> None:
         if peer.banned:

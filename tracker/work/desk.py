@@ -9,13 +9,17 @@ from collections.abc import Iterable
 
 from tracker.ledger import Book
 from tracker.rows import RingersRow
-from tracker.work.asking import Listener
+from tracker.work.asking import Asking
 from tracker.work.court import Court
 from tracker.work.dispute import Question
+from tracker.work.docket import Docket
 from tracker.work.floor import Floor, Patience
+from tracker.work.hints import Hints
 from tracker.work.larder import Larder
 from tracker.work.leasing import Leasing
 from tracker.work.outbox import Effects
+from tracker.work.query import Listener, Query
+from tracker.work.routing import Routing
 from tracker.work.sanctions import banned
 from tracker.work.state import Execution, Job, Peer, Unit
 from tracker.work.table import HIDDEN, Act, Doing, Stage
@@ -37,11 +41,15 @@ from workunits.wire.work import Commits, Committed, Reveal, Revealed
 class Desk:
     """All live work of one tracker."""
 
-    def __init__(self, book: Book, patience: Patience | None = None) -> None:
+    def __init__(self, book: Book, patience: Patience | None = None, secret: bytes = b"") -> None:
+        """``secret`` decides which hints to checkers of models' answers are altered."""
         self.book = book
-        self.floor = Floor(book, patience or Patience())
-        self._leasing = Leasing(self.floor)
-        self._court = Court(self.floor, self._leasing)
+        self.floor = floor = Floor(book, patience or Patience())
+        self._leasing = Leasing(floor, Hints(secret))
+        self._routing = Routing(floor, self._leasing)
+        docket = Docket(floor, self._routing)
+        self._court = Court(floor, self._leasing, self._routing, docket)
+        self._asking = Asking(floor, self._routing, docket, self._court)
 
     @property
     def jobs(self) -> dict[JobId, Job]:
@@ -73,6 +81,11 @@ class Desk:
         if signed.id in self.jobs:
             return self.jobs[signed.id]
         job = Job(signed, wall, ringers=ringers)
+        if job.asked and not job.settings.at_once:
+            raise RefusedError(
+                "a job that is asked needs verdicts that are final at once",
+                hint="Choose the policy pair, or trusted.",
+            )
         self.book.escrow(signed)
         self.floor.open_job(job)
         self.floor.touch(job)
@@ -84,7 +97,7 @@ class Desk:
     def cancel(self, job: Job, statement: Statement, now: float) -> None:
         """End a live job: its leases are revoked, the rest of its escrow goes back."""
         self._court.cancel(job, statement, now)
-        self._leasing.feed(now)
+        self._feed(now)
 
     def connect(
         self,
@@ -125,6 +138,7 @@ class Desk:
         peer.session += 1
         peer.hold = 0
         peer.jobs.clear()
+        self._routing.welcome(peer)
         floor.electorate.join(Member.of(key, owner, offerings))
         self.book.join(key, owner, vouch, offerings)
         floor.touch(peer)
@@ -157,10 +171,13 @@ class Desk:
             if not peer.banned:
                 self.book.leave(key)
             self.floor.alarm(now + self.floor.patience.away, peer, session)
+            self._asking.gone(peer, now)
+            self._routing.feed(now)
 
     def want(self, key: PeerKey, hold: int, now: float) -> None:
         """The peer wants to hold at most ``hold`` uncommitted leases."""
         self.peers[key].hold = hold
+        self._routing.serve(self.peers[key], now)
         self._leasing.serve(self.peers[key], now)
 
     def holds(self, key: PeerKey, holds: Holds, now: float) -> None:
@@ -178,6 +195,8 @@ class Desk:
         for at, each in enumerate(batch):
             if entered and (execution := fresh.get(at)):
                 self.floor.commit(execution, each, entered, now)
+                if query := execution.unit.query:
+                    self._asking.committed(execution, query, now)
                 self._court.decide(execution.unit, now)
                 done.append(each.token)
                 continue
@@ -191,6 +210,7 @@ class Desk:
                 self.floor.outbox.fault(peer, error)
         if done:
             self.floor.outbox.send(peer, Committed(tuple(done)))
+        self._routing.feed(now)
         self._leasing.serve(peer, now)
 
     def _sort(self, peer: Peer, batch: Commits) -> tuple[dict[int, Execution], tuple[int, ...]]:
@@ -234,6 +254,7 @@ class Desk:
                 self._court.withhold(execution, now)
         if done:
             self.floor.outbox.send(peer, Revealed(tuple(done)))
+        self._routing.feed(now)
         self._leasing.serve(peer, now)
 
     def release(self, key: PeerKey, tokens: Iterable[LeaseToken], now: float) -> None:
@@ -247,7 +268,7 @@ class Desk:
                 self._court.lose(execution, Act.RELEASE, now)
             elif execution.doing in HIDDEN:
                 self._court.withhold(execution, now)
-        self._leasing.feed(now)
+        self._feed(now)
 
     def compared(self, key: PeerKey, batch: Compared, now: float) -> None:
         """Take opinions; the batch's signature was checked. Those that are late change nothing."""
@@ -265,28 +286,39 @@ class Desk:
         top: int = 0,
         urgent: bool = True,
     ) -> Unit:
-        """Make a unit of a job that is asked; raises ``RefusedError`` when it has no budget left.
+        """Have a request answered by a job that is asked, in a unit of its own.
 
-        Units that are not ``urgent`` come after all that are.
+        ``stream`` is whether tokens are wanted as they come, ``top`` as in ``wire.models.Ask``.
+        Units that are not ``urgent`` come after all that are. Raises ``RefusedError`` when the job
+        does not take it: it is too long, or the budget does not cover it.
         """
-        raise NotImplementedError
+        options = {"stream": stream, "urgent": urgent}
+        return self._asking.ask(job, request, listener, now, top=top, **options)
 
     def halt(self, unit: Unit, after: int, now: float) -> None:
-        """No more than ``after`` tokens of an answer are needed."""
-        raise NotImplementedError
+        """No more than ``after`` tokens of an answer are needed. Without effect where the answer
+        has its end already."""
+        self._asking.halt(unit, after)
+        self._routing.feed(now)
 
     def dismiss(self, unit: Unit, now: float) -> None:
         """Nobody listens any more: a unit of which nothing was said is cancelled, any other is
-        halted where it is, verified and paid."""
-        raise NotImplementedError
+        halted where it is, verified and paid.
+
+        The listener hears no more tokens, but it still hears ``settled`` or ``failed``.
+        """
+        self._asking.dismiss(unit)
+        self._routing.feed(now)
 
     def said(self, key: PeerKey, tokens: Tokens, now: float) -> None:
-        """Take tokens of an answer that a peer makes."""
-        raise NotImplementedError
+        """Take tokens of an answer that a peer makes. Raises ``MalformedError`` or ``LimitError``
+        when they are not the next ones, or more than were asked for."""
+        self._asking.said(self.peers[key], tokens, now)
+        self._routing.feed(now)
 
-    def can_answer(self, job: Job) -> bool:
+    def can_answer(self, job: Job, now: float = 0.0) -> bool:
         """Whether any connected peer could answer what the job asks."""
-        raise NotImplementedError
+        return self._routing.is_answerable(job, now)
 
     def tick(self, now: float) -> None:
         """Do what is due."""
@@ -299,13 +331,19 @@ class Desk:
                 self._court.draw(thing, now)
             elif isinstance(thing, Job):
                 self._court.finality.due(thing, now)
+            elif isinstance(thing, Query):
+                self._asking.late(thing, now)
             else:
                 self._gone(thing, now)
-        self._leasing.feed(now)
+        self._asking.sweep(now)
+        self._feed(now)
 
     def resume(self, now: float) -> None:
         """After a restart: give every deadline anew, and let drawn units be drawn again."""
         floor = self.floor
+        for job in floor.jobs.values():
+            for unit in list(job.units.values()) if job.asked else ():
+                self._court.fail(unit, "the tracker was restarted")  # nobody knows the request
         for execution in floor.executions.values():
             if execution.doing is Doing.LEASED:
                 floor.alarm(now + self._leasing.seconds(execution), execution, 0)
@@ -321,19 +359,29 @@ class Desk:
             for unit in list(job.units.values()):
                 self._court.settle(unit, now)  # what its results are is asked for again
 
+    def _feed(self, now: float) -> None:
+        self._routing.feed(now)
+        self._leasing.feed(now)
+
     def obstacle(self, job: Job) -> str:
         """Why nothing happens with a live job, for people; empty when something does."""
         if job.waiting:
             return f"{len(job.waiting):,} units wait for a peer of another owner to check them"
         if count := self._court.comparing.waiting(job):
             return f"{count:,} results wait for peers of other owners to compare them"
+        if job.asked and not self._routing.waiting(job):
+            return ""
         if any(unit.leased or unit.drawn for unit in job.units.values()):
             return ""
         roster = self.floor.electorate.present()
         if not roster:
             return "no volunteer is connected"
         if not any(self.peers[key].can_run(job.manifest) for key in roster):
-            return "no connected peer has the image, the memory and the disk that the job needs"
+            takes = "takes models, and " if job.manifest.program.model else ""
+            has = "has the image, the memory and the disk that the job needs"
+            return f"no connected peer {takes}{has}"
+        if count := self._routing.waiting(job):
+            return f"{count:,} requests wait for a peer that has a core for them"
         return ""
 
     def _execution_due(self, execution: Execution, now: float) -> None:

@@ -9,6 +9,7 @@ from tracker.ledger import Book, Entered
 from tracker.work.concealed import Concealed
 from tracker.work.dispute import Question
 from tracker.work.outbox import Effects, Outbox
+from tracker.work.query import Query
 from tracker.work.state import Execution, Job, JobState, Peer, Unit
 from tracker.work.table import Act, Asking, Doing, Stage
 from validators.draw import lot
@@ -44,8 +45,21 @@ class Patience:
     lease: float = 60.0
     """Grace on top of a lease's own wall limit, for fetching blobs and queueing."""
 
+    first: float = 2.0
+    """For the first token of an answer that somebody waits for, beside the time to read the prompt
+    and to fetch the model; then another peer is asked too."""
 
-Alarmed: TypeAlias = Execution | Question | Unit | Peer | Job
+    answer: float = 20.0
+    """Grace on top of the time that the tokens of such an answer may take."""
+
+    check: float = 15.0
+    """A peer that was drawn to check such an answer, and has not come for it, is drawn past."""
+
+    alone: float = 30.0
+    """Such an answer fails when for as long nobody was there who could give it."""
+
+
+Alarmed: TypeAlias = Execution | Question | Unit | Peer | Job | Query
 
 
 class Floor:
@@ -65,6 +79,8 @@ class Floor:
         self.hungry: dict[Peer, None] = {}
         self.outbox = Outbox()
         self.next_token = 1
+        self.freed: dict[Peer, None] = {}
+        self.claimed = 0
         self._alarms: list[tuple[float, int, Alarmed, int]] = []
         self._alarm_count = 0
         self._sweep_at = SPARE_ALARMS
@@ -112,7 +128,8 @@ class Floor:
     def open_job(self, job: Job) -> None:
         """Let peers lease units of a job that was paid for."""
         self.jobs[job.id] = job
-        self.turns.append(job)
+        if not job.asked:
+            self.turns.append(job)
 
     def close_job(self, job: Job, state: JobState, statement: Statement | None = None) -> None:
         """End a job and give back what is left of its escrow; ``statement`` cancelled it."""
@@ -122,13 +139,15 @@ class Floor:
         job.returned = self.book.refund(job.id, job.manifest.submitter, statement)
         job.version += 1
         del self.jobs[job.id]
-        self.turns.remove(job)
+        if not job.asked:
+            self.turns.remove(job)
         self.touch(job)
 
     def begin(self, execution: Execution) -> None:
         """Count a new lease."""
         execution.unit.leased.append(execution)
         execution.peer.leased += 1
+        execution.peer.seats += execution.unit.query is not None
         execution.peer.live[execution.token] = execution
         self.executions[execution.token] = execution
         execution.unit.job.version += 1
@@ -149,6 +168,8 @@ class Floor:
         unit.committed.append(execution)
         unit.owners |= {peer.key, peer.owner}
         peer.leased -= 1
+        if unit.query:
+            self._free(peer)
         unit.job.executions += 1
         unit.job.version += 1
         self.touch(execution)
@@ -170,6 +191,8 @@ class Floor:
         if execution.doing is Doing.LEASED:
             unit.leased.remove(execution)
             peer.leased -= 1
+            if unit.query:
+                self._free(peer)
             if peer.hungry:
                 self.hungry[peer] = None
         else:
@@ -179,9 +202,16 @@ class Floor:
 
     def end(self, execution: Execution) -> None:
         """Forget an execution; its row stays."""
+        if execution.claim:
+            self.claimed -= len(execution.claim.ids)
+            execution.claim = None
         self.executions.pop(execution.token, None)
         execution.peer.live.pop(execution.token, None)
         self.touch(execution)
+
+    def _free(self, peer: Peer) -> None:
+        peer.seats -= 1
+        self.freed[peer] = None
 
     def retire(self, unit: Unit) -> None:
         """Forget a unit that has its verdict, and close its job with the last one."""
@@ -203,6 +233,8 @@ def _is_pending(thing: Alarmed, stamp: int) -> bool:
         return thing.asking is (Asking.ASKED if stamp else Asking.DRAWN)
     if isinstance(thing, Job):
         return bool(thing.settled)
+    if isinstance(thing, Query):
+        return thing.leader is None and thing.leases == stamp and not thing.over
     if isinstance(thing, Unit):
         waits = thing.drawn is not None or thing.index in thing.job.waiting
         return thing.stage is Stage.COMPUTING and waits and thing.draws == stamp

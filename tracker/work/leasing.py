@@ -9,10 +9,12 @@ import math
 from functools import partial
 
 from tracker.work.floor import Floor
+from tracker.work.hints import Hints
 from tracker.work.larder import Need
 from tracker.work.state import Execution, Job, Peer, Unit
 from tracker.work.table import Doing, Stage, Turn
 from workunits.ids import LeaseToken
+from workunits.models.answer import meter
 from workunits.wire.holds import Holds
 
 TURN = 16
@@ -25,12 +27,17 @@ CHOICES = 8
 FETCHING = 1 << 20
 """Bytes per second that a peer is given time for where it has to fetch what a unit reads."""
 
+SLOWEST = 0.5
+"""Seconds for each token that an answer counts (``meter``), on a machine that is just fast enough
+to be waited for."""
+
 
 class Leasing:
     """Hands out leases while peers want them and there is work."""
 
-    def __init__(self, floor: Floor) -> None:
+    def __init__(self, floor: Floor, hints: Hints) -> None:
         self._floor = floor
+        self._hints = hints
 
     def serve(self, peer: Peer, now: float, *, passed: bool = True) -> None:
         """Give ``peer`` as many leases as it wants and there are; with ``passed`` also on units
@@ -43,7 +50,7 @@ class Leasing:
             if unit is None:
                 floor.hungry[peer] = None
                 return
-            self._lease(peer, unit, now)
+            self.lease(peer, unit, now)
         floor.hungry.pop(peer, None)
 
     def feed(self, now: float) -> None:
@@ -59,12 +66,17 @@ class Leasing:
         if not heavy:
             return hungry
         some = heavy[:CHOICES]
-        return sorted(hungry, key=lambda peer: min(map(partial(_lack, peer), some)))
+        return sorted(hungry, key=lambda peer: min(map(partial(self.lack, peer), some)))
 
     def seconds(self, execution: Execution) -> float:
         """How long the peer may take, given how much else it may hold and what it has to fetch: the
         same for every lease of a batch."""
-        peer, job = execution.peer, execution.unit.job
+        peer, job, query = execution.peer, execution.unit.job, execution.unit.query
+        if query:
+            counted = SLOWEST * meter(query.request, query.request.most)
+            fetch = sum(size for _, size in _shared_needs(peer, job)) / FETCHING
+            wall = job.manifest.limits.wall_seconds
+            return self._floor.patience.answer + min(counted, wall) + fetch
         cores = peer.offerings.cores if peer.offerings else 1
         rounds = math.ceil(max(peer.hold, peer.leased, 1) / cores)
         if job.cargo.is_light:
@@ -103,9 +115,9 @@ class Leasing:
             return None
         skipped: list[tuple[int, Job]] = []
         for job in self._floor.turns:
-            if not job.has_fresh or not self._may(peer, job, now):
+            if not job.has_fresh or not self.may(peer, job, now):
                 continue
-            lack = _lack(peer, job)
+            lack = self.lack(peer, job)
             if lack and peer.larder and not peer.larder.fits(lack):
                 continue
             if lack and job.skipped < TURN:
@@ -144,7 +156,8 @@ class Leasing:
                 self._floor.turns.remove(job)
                 self._floor.turns.append(job)
 
-    def _may(self, peer: Peer, job: Job, now: float) -> bool:
+    def may(self, peer: Peer, job: Job, now: float) -> bool:
+        """Whether a peer gets first executions of a job, if it wants any."""
         manifest, floor = job.manifest, self._floor
         return (
             peer.can_run(manifest)
@@ -152,7 +165,8 @@ class Leasing:
             and peer.verified(job.kind, manifest.demands.reputation, floor.wall(now))
         )
 
-    def _lease(self, peer: Peer, unit: Unit, now: float) -> None:
+    def lease(self, peer: Peer, unit: Unit, now: float) -> None:
+        """Let a peer make an execution of a unit."""
         floor = self._floor
         execution = Execution(LeaseToken(floor.next_token), unit, peer)
         floor.next_token += 1
@@ -163,7 +177,16 @@ class Leasing:
             peer.larder.expect(_needs(peer, unit))
         seconds = self.seconds(execution)
         floor.alarm(now + seconds, execution, 0)
-        floor.outbox.lease(execution, seconds)
+        ask = self._hints.ask(execution) if unit.job.manifest.program.model else None
+        floor.outbox.lease(execution, seconds, ask)
+
+    @staticmethod
+    def lack(peer: Peer, job: Job) -> int:
+        """Bytes that a peer has to fetch before any unit of a job."""
+        if job.cargo.is_light:
+            return 0
+        needs = _shared_needs(peer, job)
+        return peer.larder.lack(job.id, needs) if needs and peer.larder else 0
 
 
 def _needs(peer: Peer, unit: Unit) -> tuple[Need, ...]:
@@ -176,11 +199,3 @@ def _shared_needs(peer: Peer, job: Job) -> tuple[Need, ...]:
     if cargo.image and offers and job.manifest.program.image not in offers.images:
         return cargo.common + cargo.image
     return cargo.common
-
-
-def _lack(peer: Peer, job: Job) -> int:
-    """Bytes that a peer has to fetch before any unit of a job."""
-    if job.cargo.is_light:
-        return 0
-    needs = _shared_needs(peer, job)
-    return peer.larder.lack(job.id, needs) if needs and peer.larder else 0

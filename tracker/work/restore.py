@@ -32,7 +32,7 @@ def restore(
     ``operator`` is the tracker's key, and the chance of its draws comes from ``secret``; ``epoch``
     is the Unix time at which ``now`` was 0.
     """
-    desk = Desk(_book(snapshot, operator, Beacon(secret, snapshot.links)), patience)
+    desk = Desk(_book(snapshot, operator, Beacon(secret, snapshot.links)), patience, secret)
     floor = desk.floor
     floor.epoch = epoch
     floor.next_token = snapshot.next_token
@@ -114,7 +114,7 @@ def _unit(desk: Desk, row: UnitRow, now: float) -> None:
         job.count(row.idx, -1)
         return
     job.units[row.idx] = unit
-    if unit.stage is Stage.OPEN:
+    if unit.stage is Stage.OPEN and not job.asked:
         job.redo.append(unit.index)
 
 
@@ -154,7 +154,7 @@ def _execution(desk: Desk, row: ExecutionRow, contents: dict[bytes, bytes], now:
     if execution.doing is Doing.REVEALED:
         result = Result.parse(row.result)
         inline: tuple[bytes, ...] = ()
-        if result.size <= inline_limit(unit.job.manifest):
+        if result.size <= inline_limit(unit.job.manifest) and not unit.job.asked:
             inline = tuple(contents[output.ref.v2] for output in result.outputs)
         execution.finding = Finding(result, inline)
     peer.live[execution.token] = desk.floor.executions[execution.token] = execution

@@ -7,8 +7,10 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from tracker.rows import ExecutionRow, JobRow, PeerRow, ScoreRow, UnitRow
+from tracker.work.claims import Claim
 from tracker.work.fresh import Fresh
 from tracker.work.larder import Cargo, Larder
+from tracker.work.query import Query
 from tracker.work.table import Act, Doing, Stage, Turn, next_doing, next_stage
 from validators import policies
 from validators.comparators import Agree, Finding, comparator
@@ -46,7 +48,8 @@ class Peer:
     """A volunteer or validator, connected or not.
 
     ``larder`` is what it holds, while connected;
-    ``hold`` is the most uncommitted leases that it wants, ``leased`` how many it has; ``checks``
+    ``hold`` is the most uncommitted leases that it wants, ``leased`` how many it has, ``seats`` how
+    many of these somebody waits for; ``checks``
     are the units that it was drawn to recompute and has not been leased yet; ``held`` its accepted
     results that are not final. ``alone`` counts its results in units that failed because no two
     agreed, ``late`` leases that it let run out. ``scores`` are verified executions by kind of work,
@@ -61,6 +64,7 @@ class Peer:
     session: int = 0
     hold: int = 0
     leased: int = 0
+    seats: int = 0
     right: int = 0
     wrong: int = 0
     withheld: int = 0
@@ -151,7 +155,7 @@ class Execution:
 
     When it was committed: ``lot`` came with it, ``proven`` is whether its peer was past probation,
     ``referee`` whether it was a referee's, ``platform`` what it ran on, ``entry`` the number of the
-    ledger entry that has it.
+    ledger entry that has it. ``claim`` is what it says of a model's answer.
     """
 
     token: LeaseToken
@@ -166,6 +170,7 @@ class Execution:
     platform: str = ""
     entry: int = 0
     finding: Finding | None = None
+    claim: Claim | None = None
 
     def act(self, act: Act) -> None:
         """Move along the table."""
@@ -208,6 +213,7 @@ class Unit:
     whether a referee agreed, ``since`` when it was settled. ``meter`` is what its
     result counts, where a model is asked. ``opinions`` say of results, by their digests, whether
     they are the same; ``shown`` are the peers that were drawn to say so, and their owners.
+    ``query`` is what somebody asks with it.
     """
 
     job: "Job"
@@ -232,6 +238,7 @@ class Unit:
     result: bytes = b""
     meter: int = 0
     reason: str = ""
+    query: Query | None = None
 
     @property
     def id(self) -> UnitId:
@@ -301,7 +308,8 @@ class Job:
     who hold what another job reads; ``waiting`` are units that need a peer of another owner and
     have none, and since when; ``settled`` have a verdict that is not final, oldest first.
     ``undecided`` counts, by batch, the units that have none. ``answers`` are the commitments to
-    results that the submitter knows."""
+    results that the submitter knows. ``asked`` is whether units come while it runs, ``reserved``
+    what those of them may cost that have no verdict."""
 
     signed: SignedManifest
     created: float
@@ -321,6 +329,7 @@ class Job:
     wrong: int = 0
     paid: int = 0
     returned: int = 0
+    reserved: int = 0
     reason: str = ""
     version: int = 0
     id: JobId = field(init=False)
@@ -331,6 +340,7 @@ class Job:
     settings: Settings = field(init=False)
     kind: bytes = field(init=False)
     trust: bytes = field(init=False)
+    asked: bool = field(init=False)
     answers: dict[int, bytes] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -341,6 +351,7 @@ class Job:
         self.agree = comparator(self.manifest.comparator)
         self.settings = settings_of(self.manifest)
         self.kind, self.trust = kind_of(self.manifest), trust_of(self.manifest)
+        self.asked = self.manifest.is_asked
         answers = self.ringers.answers if self.ringers else ()
         self.answers = {
             index: commitment(UnitId(self.id, index), digest) for index, digest in answers
@@ -373,8 +384,8 @@ class Job:
 
     @property
     def done(self) -> bool:
-        """Whether every unit has its verdict."""
-        return self.accepted + self.failed == self.manifest.units
+        """Whether every unit has its verdict. One that is asked ends only when it is cancelled."""
+        return self.accepted + self.failed == self.manifest.units and not self.asked
 
     @property
     def has_fresh(self) -> bool:

@@ -149,6 +149,8 @@ UNIT: dict[tuple[Stage, Turn], Stage] = {
     (Stage.REVEALING, Turn.FAIL): Stage.FAILED,
     # too many executions were lost
     (Stage.COMPUTING, Turn.FAIL): Stage.FAILED,
+    # somebody waits for it, and nobody is there who could compute it
+    (Stage.OPEN, Turn.FAIL): Stage.FAILED,
     # the submitter cancelled the job
     (Stage.OPEN, Turn.CANCEL): Stage.CANCELLED,
     (Stage.COMPUTING, Turn.CANCEL): Stage.CANCELLED,

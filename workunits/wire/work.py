@@ -219,7 +219,10 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Want:
-    """Flow control: never let me hold more than ``hold`` uncommitted leases. 0 means drain."""
+    """Flow control: never let me hold more than ``hold`` uncommitted leases. 0 means drain.
+
+    Units that somebody waits for (``wire.models.Ask``) come on top, as many as I have cores.
+    """
 
     t: ClassVar[str] = "want"
     hold: int

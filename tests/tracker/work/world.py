@@ -31,6 +31,7 @@ from workunits.wire import work
 from workunits.wire.compare import Compare, Compared, Opinion, Pair
 from workunits.wire.handshake import Offerings, Vouch
 from workunits.wire.holds import Holds, name_of
+from workunits.wire.models import Ask, Halt, Tokens
 from workunits.wire.work import (
     MAX_BATCH,
     Commit,
@@ -141,6 +142,8 @@ class Actor:
     failures: list[Failure] = field(default_factory=list)
     pairs: dict[LeaseToken, tuple[JobId, Pair]] = field(default_factory=dict)
     jobs: list[JobOffer] = field(default_factory=list)
+    asks: dict[LeaseToken, Ask] = field(default_factory=dict)
+    halts: dict[LeaseToken, int] = field(default_factory=dict)
     seconds: int = 0
 
     @property
@@ -154,12 +157,13 @@ class Actor:
         hold: int = 100,
         images: tuple[str, ...] = (IMAGE,),
         cores: int = 1,
+        memory: int = 1 << 30,
         disk: int = 0,
         held: Iterable[BlobRef] = (),
     ) -> "Actor":
         """Connect and be welcomed, then say what is held."""
         desk = self.world.desk
-        offerings = Offerings(self.validator, cores, 1 << 30, images, "actor", "", disk)
+        offerings = Offerings(self.validator, cores, memory, images, "actor", "", disk)
         vouch = None if self.owner == self.key else self.world.vouch(self)
         peer = desk.connect(self.key, offerings, self.world.now, vouch=vouch)
         self.session, self.connected = peer.session, True
@@ -245,6 +249,11 @@ class Actor:
             self.world.pump()
         return said
 
+    def speak(self, tokens: Tokens) -> None:
+        """Say tokens of an answer."""
+        self.world.desk.said(self.key, tokens, self.world.now)
+        self.world.pump()
+
     def release(self, tokens: Iterable[LeaseToken] | None = None) -> None:
         """Give leases back."""
         given = list(self.leases if tokens is None else tokens)
@@ -264,6 +273,11 @@ class Actor:
                 for lease in message.leases:
                     assert lease.token not in self.leases, "one lease was handed out twice"
                     self.leases[lease.token] = UnitId(message.job, lease.index)
+            case Ask():
+                assert message.token not in self.leases, "asked after the lease"
+                self.asks[message.token] = message
+            case Halt():
+                self.halts[message.token] = message.after
             case Committed():
                 self.acked |= set(message.tokens)
                 for token in message.tokens:
@@ -357,6 +371,8 @@ class World:
             actor = self.actors[key]
             if actor.connected:
                 actor.hear(work.parse_from_tracker(frame))
+        for tell in effects.told:
+            tell()
 
     def unit(self, job: Job, index: int = 0) -> UnitRow:
         """The kept row of a unit."""

@@ -1,0 +1,89 @@
+"""Hints: what a leased unit of a model asks, and what another execution of it claims.
+
+Who checks an answer gets it as a hint, so that one pass over it is enough. One hint in ``TRAPS`` is
+altered: who says yes without looking is then wrong, and is found out.
+"""
+
+import hmac
+
+from tracker.work.claims import Claim
+from tracker.work.state import Execution
+from workunits.ids import LeaseToken
+from workunits.models.answer import Finish
+from workunits.wire.models import Ask
+
+TRAPS = 16
+"""Of so many hints one is altered."""
+
+_TRAP = b"openswarm trap\n"
+
+
+class Hints:
+    """Makes the ``Ask`` of a lease. ``secret`` decides which hints are altered."""
+
+    def __init__(self, secret: bytes) -> None:
+        self._secret = secret
+
+    def ask(self, execution: Execution) -> Ask | None:
+        """What is said right before a lease of a model's unit; None where that is nothing."""
+        unit, query = execution.unit, execution.unit.query
+        first = unit.committed[0].claim if unit.committed else None
+        given: tuple[int, ...] = ()
+        finish: Finish | None = None
+        halt = 0
+        if unit.committed:
+            if first and first.finish and self._is_told(execution):
+                given, finish = tuple(first.ids), first.finish
+                given = self._trap(execution, given)
+            halt = _halt(execution, first)
+        elif query:
+            given = tuple(query.told)
+            # what was told is in the answer, wherever it was to end
+            halt = max(query.halt, len(given)) if query.halt else 0
+        execution.claim = Claim(given)
+        if query is None and not unit.committed:
+            return None
+        if query is None:
+            return Ask(execution.token, None, given, finish, halt)
+        stream = not unit.committed and (query.stream or query.urgent)
+        top = query.top if stream else 0
+        return Ask(execution.token, query.request, given, finish, halt, stream, top)
+
+    def is_trap(self, token: LeaseToken) -> bool:
+        """Whether the hint under a lease is altered."""
+        return self._word(token)[0] % TRAPS == 0
+
+    def _trap(self, execution: Execution, given: tuple[int, ...]) -> tuple[int, ...]:
+        # who measures margins refuses an altered claim, and must not be called wrong for that
+        if execution.unit.job.manifest.comparator.by_margin or not given:
+            return given
+        if not self.is_trap(execution.token):
+            return given
+        return _altered(given, self._word(execution.token))
+
+    def _is_told(self, execution: Execution) -> bool:
+        """Whether an execution gets the first claim: in a dispute nobody may lean on it, but who
+        measures margins measures those of a claim."""
+        unit = execution.unit
+        return len(unit.committed) == 1 or unit.job.manifest.comparator.by_margin
+
+    def _word(self, token: LeaseToken) -> bytes:
+        return hmac.digest(self._secret, _TRAP + token.to_bytes(8, "big"), "sha256")
+
+
+def _altered(ids: tuple[int, ...], word: bytes) -> tuple[int, ...]:
+    """``ids`` with another of them, or of their neighbours, in one place."""
+    place = int.from_bytes(word[1:9], "big") % max(1, len(ids) - 1)
+    others = [each for each in dict.fromkeys(ids) if each != ids[place]]
+    other = others[int.from_bytes(word[9:17], "big") % len(others)] if others else ids[place] ^ 1
+    return (*ids[:place], other, *ids[place + 1 :])
+
+
+def _halt(execution: Execution, first: Claim | None) -> int:
+    """After how many tokens the answer that is checked was cut; 0 if it was not."""
+    query = execution.unit.query
+    if query is None or not query.halt:
+        return 0
+    if first is None or first.finish is None:
+        return query.halt
+    return len(first.ids) if first.finish is Finish.HALTED else 0
