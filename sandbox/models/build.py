@@ -12,6 +12,7 @@ import tarfile
 import tempfile
 import zipfile
 from collections.abc import Callable, Sequence
+from enum import StrEnum
 from importlib import resources
 from pathlib import Path, PurePosixPath
 
@@ -80,14 +81,38 @@ FLAGS = (
     "-DLLAMA_BUILD_SERVER=OFF",
     "-DLLAMA_BUILD_APP=OFF",
 )
-_MAKE = "\n".join(
-    (
-        "cmake -G Ninja -S /src/vendor/llama.cpp -B /src/made '" + "' '".join(FLAGS) + "'",
-        "cmake --build /src/made --target llama",
-        "mkdir /made",
-        *(f"strip -o /made/{name} /src/made/bin/{name}" for name in LIBRARIES),
+_FASTER = {
+    "-DGGML_LLAMAFILE=OFF": "-DGGML_LLAMAFILE=ON",
+    "-DGGML_CPU_REPACK=OFF": "-DGGML_CPU_REPACK=ON",
+}
+
+
+class Kernels(StrEnum):
+    """Which matrix products llama.cpp has.
+
+    Numbers of the pinned ones are the same in every batch, so answers are verified exactly. The
+    fast ones are llama.cpp's own choice: a check in one pass costs half as much for many types of
+    weights, and its numbers differ a little, so answers are verified by margins.
+    """
+
+    PINNED = "pinned"
+    FAST = "fast"
+
+
+def _make(kernels: Kernels) -> str:
+    """The script that compiles llama.cpp."""
+    fast = kernels is Kernels.FAST
+    flags = [_FASTER.get(flag, flag) if fast else flag for flag in FLAGS]
+    return "\n".join(
+        (
+            "cmake -G Ninja -S /src/vendor/llama.cpp -B /src/made '" + "' '".join(flags) + "'",
+            "cmake --build /src/made --target llama",
+            "mkdir /made",
+            *(f"strip -o /made/{name} /src/made/bin/{name}" for name in LIBRARIES),
+        )
     )
-)
+
+
 _COMPILE = (
     'chroot "$1" python3 -I -S -B -c "import compileall, py_compile; compileall.compile_dir('
     "'/opt/engine', quiet=1, force=True, "
@@ -99,12 +124,14 @@ _NUMPY_LEFT_OUT = re.compile(
 )
 
 
-def build(engine: Engine, cache: Path, say: Say) -> list[tuple[bytes, Path]]:
+def build(
+    engine: Engine, cache: Path, say: Say, kernels: Kernels = Kernels.PINNED
+) -> list[tuple[bytes, Path]]:
     """The layers of an engine's image in ``cache``, lowest first, made if they are not there.
 
     Raises ``UnavailableError`` where they cannot be made, ``LocalError`` when the disk fails.
     """
-    tars = (image.build(cache, say), _layer(engine, cache, say))
+    tars = (image.build(cache, say), _layer(engine, cache, say, kernels))
     return [(bytes.fromhex(image.tar_hash(tar).removeprefix("sha256:")), tar) for tar in tars]
 
 
@@ -113,13 +140,15 @@ def content_hash(layers: Sequence[tuple[bytes, Path]]) -> str:
     return chain_id([diff for diff, _ in layers])
 
 
-def engine_image(engine: Engine, docker: str, cache: Path, say: Say) -> str:
+def engine_image(
+    engine: Engine, docker: str, cache: Path, say: Say, kernels: Kernels = Kernels.PINNED
+) -> str:
     """Make sure that the Docker engine at ``docker`` has the image of ``engine``; returns its
     content hash. Blocks, for minutes if llama.cpp has to be compiled.
 
     Raises ``UnavailableError`` and ``LocalError``.
     """
-    layers = build(engine, cache, say)
+    layers = build(engine, cache, say, kernels)
     name = content_hash(layers)
 
     async def load() -> None:
@@ -135,19 +164,19 @@ def engine_image(engine: Engine, docker: str, cache: Path, say: Say) -> str:
     return name
 
 
-def layer_path(engine: Engine, cache: Path) -> Path:
+def layer_path(engine: Engine, cache: Path, kernels: Kernels = Kernels.PINNED) -> Path:
     """Where the upper layer of an engine's image lies, or will."""
     words = [VERSION, engine.value, _COMPILE, _LAYER.pattern, _NUMPY_LEFT_OUT.pattern]
     words += [repr(package) for package in (NUMPY, TYPING, CTRANSFORMERS)]
     words += [_source(name).decode() for name in (*WORKER, ENGINES[engine])]
     if engine is Engine.LLAMA_CPP:
-        words.append(libraries_path(cache).name)
+        words.append(libraries_path(cache, kernels).name)
     return cache / f"{engine.value}-{image.SUITE}-{image.recipe_hash(words)}.tar"
 
 
-def libraries_path(cache: Path) -> Path:
+def libraries_path(cache: Path, kernels: Kernels = Kernels.PINNED) -> Path:
     """Where the compiled libraries of llama.cpp lie, or will: a tar file of ``made/``."""
-    recipe = image.recipe_hash((VERSION, repr(LLAMA_CPP), _MAKE, *COMPILER, image.SUITE))
+    recipe = image.recipe_hash((VERSION, repr(LLAMA_CPP), _make(kernels), *COMPILER, image.SUITE))
     return cache / f"llama.cpp-libraries-{image.SUITE}-{recipe}.tar"
 
 
@@ -156,8 +185,8 @@ def _source(module: str) -> bytes:
     return resources.files(package).joinpath(f"{name}.py").read_bytes()
 
 
-def _layer(engine: Engine, cache: Path, say: Say) -> Path:
-    tar = layer_path(engine, cache)
+def _layer(engine: Engine, cache: Path, say: Say, kernels: Kernels) -> Path:
+    tar = layer_path(engine, cache, kernels)
     if tar.exists():
         return tar
     image.require_mmdebstrap(tar, say)
@@ -167,7 +196,7 @@ def _layer(engine: Engine, cache: Path, say: Say) -> Path:
         site = root / "engine" / "site"
         site.mkdir(parents=True)
         if engine is Engine.LLAMA_CPP:
-            _place_llama(site, cache, say)
+            _place_llama(site, cache, say, kernels)
         else:
             library = "ctransformers/lib/avx2/libctransformers.so"
             wheel = fetch(CTRANSFORMERS, cache, say)
@@ -191,9 +220,9 @@ def _is_ours(name: str) -> bool:
     return _LAYER.match(name) is not None
 
 
-def _place_llama(site: Path, cache: Path, say: Say) -> None:
+def _place_llama(site: Path, cache: Path, say: Say, kernels: Kernels) -> None:
     """llama.cpp's libraries, and the one module of llama-cpp-python that declares them."""
-    libraries = _libraries(cache, say)
+    libraries = _libraries(cache, say, kernels)
     package = site / "llama_cpp"
     (package / "lib").mkdir(parents=True)
     _unpack(fetch(TYPING, cache, say), site, lambda name: name == "typing_extensions.py")
@@ -206,23 +235,22 @@ def _place_llama(site: Path, cache: Path, say: Say) -> None:
             (package / "lib" / name).write_bytes(_member(source, name))
 
 
-def _libraries(cache: Path, say: Say) -> Path:
+def _libraries(cache: Path, say: Say, kernels: Kernels) -> Path:
     """Compile llama.cpp in a Debian of its own, unless that was done."""
-    tar = libraries_path(cache)
+    tar = libraries_path(cache, kernels)
     if tar.exists():
         return tar
     image.require_mmdebstrap(tar, say)
     sources = fetch(LLAMA_CPP, cache, say)
     say(
-        "compiling llama.cpp once, in the build whose answers can be verified exactly; "
-        "this takes about 5 minutes on two cores"
+        f"compiling llama.cpp with {kernels} kernels, once; this takes about 5 minutes on two cores"
     )
     with tempfile.TemporaryDirectory(dir=cache, prefix="building-") as folder:
         source = Path(folder) / "src"
         with tarfile.open(sources) as packed:
             packed.extractall(folder, filter="data")
         (Path(folder) / f"llama_cpp_python-{LLAMA_CPP.version}").rename(source)
-        (source / "make.sh").write_text(_MAKE, encoding="utf-8")
+        (source / "make.sh").write_text(_make(kernels), encoding="utf-8")
         words = ("--variant=extract", f"--include={','.join(COMPILER)}")
         hooks = (
             f"--extract-hook=copy-in {source} /",
