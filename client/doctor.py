@@ -113,7 +113,7 @@ def check_memory(total: int) -> Finding:
     return Finding("memory", good, format_size(total), fix)
 
 
-def check_processor(has_avx2: bool) -> Finding:
+def check_processor(*, has_avx2: bool) -> Finding:
     """Whether models can be run: without AVX2 all other work still can."""
     found = "AVX2, can run language models" if has_avx2 else "no AVX2, so no language models here"
     return Finding("processor", True, found)

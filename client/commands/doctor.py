@@ -37,7 +37,7 @@ async def doctor(call: Invocation) -> None:
         checks.check_key(call.config),
         checks.check_disk(call.config),
         checks.check_memory(usable_memory()),
-        checks.check_processor(has_avx2()),
+        checks.check_processor(has_avx2=has_avx2()),
     ]
     wrong = [each for each in findings if not each.good]
     if call.json:

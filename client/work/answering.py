@@ -1,10 +1,13 @@
 """Units that ask a model: what its cell is asked, and what becomes of its answer."""
 
 import asyncio
+import mmap
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import cast
 
 from client.work.speech import rate_of
 from sandbox.models.runtime import (
@@ -24,6 +27,7 @@ from workunits.metainfo import hash_stream
 from workunits.models.answer import OUTPUT, REJECTED, Answer, meter
 from workunits.models.gguf import read_header
 from workunits.models.request import Request
+from workunits.models.requests import read_request
 from workunits.parameters import NamedBlob
 from workunits.results import Ending, Result
 from workunits.verification import Comparator
@@ -72,6 +76,18 @@ async def serve(runtime: ModelRuntime, manifest: Manifest, model: Path) -> Model
             ),
         )
     )
+
+
+def request_at(path: Path, index: int) -> Request:
+    """Request ``index`` of a file of requests, which may be large and is not read as a whole.
+
+    Raises ``MalformedError`` or ``LimitError`` if it has no such request, and ``OSError``.
+    """
+    with path.open("rb") as file:
+        if not os.fstat(file.fileno()).st_size:
+            return read_request(b"", index)
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as raw:
+            return read_request(cast("bytes", raw), index)
 
 
 class Inquiry:

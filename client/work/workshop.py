@@ -284,10 +284,8 @@ class Workshop:
         began = self._clock()
 
         def read() -> Request:
-            from workunits.models.requests import read_request
-
             (requests,) = manifest.inputs
-            return read_request(self._paths[requests.ref].read_bytes(), command.unit.index)
+            return answering.request_at(self._paths[requests.ref], command.unit.index)
 
         try:
             said = await inquiry.run(read, lambda spoken: self._streams.hear(token, spoken))

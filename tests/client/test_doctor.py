@@ -10,6 +10,7 @@ from client.doctor import (
     check_engine,
     check_key,
     check_memory,
+    check_processor,
     check_tracker,
     clock_finding,
 )
@@ -65,6 +66,13 @@ def test_a_home_that_cannot_be_written_is_found() -> None:
 def test_little_memory_is_found() -> None:
     assert_sick(check_memory(1 << 20))
     assert check_memory(1 << 33).good
+
+
+def test_a_processor_without_avx2_is_told_of_and_no_reason_to_stay_away() -> None:
+    assert check_processor(has_avx2=True).good
+    finding = check_processor(has_avx2=False)
+    assert finding.good
+    assert "no language models" in finding.found
 
 
 def test_a_clock_that_is_an_hour_off_is_found_in_both_directions() -> None:

@@ -42,6 +42,33 @@ async def test_what_was_shared_before_a_restart_is_shared_again_if_it_is_there(
             assert store.holds(ref_of(9)) == frozenset()
 
 
+async def test_models_of_earlier_runs_are_served_again_and_may_go_when_room_is_needed(
+    tmp_path: Path,
+) -> None:
+    with BlobStore(tmp_path / "store", quota=4 << 20) as store:
+        model = store.add(b"GGUF" + bytes(1 << 20))
+        store.add(b"ELF." + bytes(1 << 20))
+        store.add(b"GGUF, but too small to matter")
+        async with BlobSwarm(store, NOBODY) as swarm:
+            blobs = SwarmBlobs(store, swarm)
+            await blobs.serve_models()
+            assert [each.ref for each in swarm.stats.blobs if each.seeding] == [model]
+            assert store.holds(model) == frozenset()
+            store.add(bytes(4 << 20))
+            assert model not in blobs.held()
+
+
+async def test_a_model_that_no_job_reads_any_more_stays_and_is_served(tmp_path: Path) -> None:
+    with BlobStore(tmp_path / "store", quota=1 << 24) as store:
+        model = store.add(b"GGUF" + bytes(1 << 20))
+        async with BlobSwarm(store, NOBODY) as swarm:
+            blobs = SwarmBlobs(store, swarm)
+            await blobs.fetch(model, "input")
+            blobs.release(model, "input")
+            assert model in blobs.held()
+            assert [each.ref for each in swarm.stats.blobs if each.seeding] == [model]
+
+
 async def test_a_fetch_that_fails_holds_nothing(tmp_path: Path) -> None:
     with BlobStore(tmp_path / "store", quota=1 << 20) as store:
         async with BlobSwarm(store, NOBODY, grace=0.01, patience=0.01) as swarm:

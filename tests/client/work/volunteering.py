@@ -91,6 +91,7 @@ class World:
     identity: Identity = field(default_factory=peer_key)
     clock: Clock = field(default_factory=Clock)
     tuning: Tuning = field(default_factory=lambda: Tuning(backoff=0.01, linger=0.5))
+    no_models: str = ""
 
     def volunteer(self, cpus: int = 2) -> Volunteer:
         return Volunteer(
@@ -101,6 +102,7 @@ class World:
             capacity=Capacity(cpus, 1 << 30),
             state=self.folder / "state",
             scratch=self.folder / "scratch",
+            no_models=self.no_models,
             notify=self.listen,
             tuning=self.tuning,
             clock=self.clock,
