@@ -284,6 +284,8 @@ class _Reader:
                 if at > end:
                     raise _cut()
                 found.append(raw[at - size : at].decode())
+                if "\0" in found[-1]:  # an engine would see another text: what is before it
+                    raise MalformedError(f"GGUF: {key} has a zero byte")
         except UnicodeDecodeError:
             raise MalformedError(f"GGUF: {key} is not UTF-8") from None
         self.at = at

@@ -123,7 +123,10 @@ def _byte_level(vocabulary: Vocabulary) -> Encoder:
     known = {
         token: at for at, token in enumerate(vocabulary.tokens) if at not in vocabulary.control
     }
-    merges = [_merge(merge, known) for merge in vocabulary.merges]
+    hidden = {vocabulary.tokens[at] for at in vocabulary.control}
+    pairs = [_pair(merge, known, hidden) for merge in vocabulary.merges]
+    # A control token that merges could make, as </s> of HTML, is left to templates.
+    merges = [(left, right) for left, right in pairs if not hidden & {left, right, left + right}]
     encoder = Encoder(BPE(known, merges, ignore_merges=split.whole))
     encoder.pre_tokenizer = Splits(
         [
@@ -141,17 +144,14 @@ def _byte_level(vocabulary: Vocabulary) -> Encoder:
     return encoder
 
 
-def _merge(merge: str, known: dict[str, int]) -> tuple[str, str]:
-    left, space, right = merge[:1], *_halves(merge[1:])
-    left += space
-    if left not in known or right not in known or left + right not in known:
-        raise MalformedError(f"the vocabulary merges {merge[:40]!r}, and lacks a token of that")
+def _pair(merge: str, known: dict[str, int], hidden: set[str]) -> tuple[str, str]:
+    # The first character may be a space itself.
+    start, _, right = merge[1:].partition(" ")
+    left = merge[:1] + start
+    for token in (left, right, left + right):
+        if token not in known and token not in hidden:
+            raise MalformedError(f"the vocabulary merges {merge[:40]!r}, and lacks {token[:40]!r}")
     return left, right
-
-
-def _halves(rest: str) -> tuple[str, str]:
-    before, _, after = rest.partition(" ")
-    return before, after
 
 
 def _byte_level_bytes(vocabulary: Vocabulary) -> list[bytes]:

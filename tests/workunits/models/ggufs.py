@@ -75,9 +75,9 @@ def head(
             fields[key] = change
     if shapes is None:
         tokens = fields["tokenizer.ggml.tokens"][1] if "tokenizer.ggml.tokens" in fields else ()
-        assert isinstance(tokens, tuple)
+        count = max(len(tokens), 1) if isinstance(tokens, tuple) else 1
         shapes = (
-            ("token_embd.weight", (WIDTH, max(len(tokens), 1)), 8),
+            ("token_embd.weight", (WIDTH, count), 8),
             ("blk.0.attn_norm.weight", (WIDTH,), 0),
             ("blk.0.ffn_up.weight", (WIDTH, 64), 2),
         )

@@ -228,6 +228,31 @@ def test_text_that_is_not_utf8_and_bools_that_are_not_0_or_1_are_refused() -> No
         parse_header(HEAD.replace(flag + b"\0", flag + b"\2"), LENGTH)
 
 
+def test_text_that_an_engine_would_read_in_part_is_refused() -> None:
+    with pytest.raises(MalformedError, match="zero byte"):
+        parse_changed("general.name", Kind.STRING, "Tiny\0, or not")
+
+
+def test_a_token_that_is_there_twice_is_refused() -> None:
+    for tokens in (("a", "a"), ("", "[EMPTY_0]")):
+        with pytest.raises(MalformedError, match="twice"):
+            parse_header(
+                *ggufs.head(
+                    {
+                        "tokenizer.ggml.tokens": (Kind.STRING, (*tokens, "b", "c")),
+                        "tokenizer.ggml.token_type": (Kind.INT32, (1, 1, 1, 1)),
+                    }
+                )
+            )
+
+
+def test_a_token_that_is_a_byte_says_which() -> None:
+    types = [1] * len(ggufs.vocabulary())
+    types[5] = 6
+    with pytest.raises(MalformedError, match="byte"):
+        parse_changed("tokenizer.ggml.token_type", Kind.INT32, tuple(types))
+
+
 def test_arrays_of_arrays_and_enormous_counts_cost_nothing() -> None:
     start = struct.pack("<Q", 1) + b"x" + struct.pack("<I", Kind.ARRAY)
     before = HEAD[:24]
