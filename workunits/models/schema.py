@@ -12,38 +12,21 @@ import math
 from collections.abc import Callable, Mapping
 from urllib.parse import unquote
 
-try:
-    from workunits.models.rules import (
-        MAX_DEPTH,
-        NEVER,
-        Array,
-        Choice,
-        Form,
-        Literals,
-        Map,
-        Number,
-        Object,
-        Property,
-        Rule,
-        Text,
-        heights_of,
-    )
-except ImportError:  # in an engine image the files lie side by side
-    from rules import (  # type: ignore[import-not-found, no-redef]
-        MAX_DEPTH,
-        NEVER,
-        Array,
-        Choice,
-        Form,
-        Literals,
-        Map,
-        Number,
-        Object,
-        Property,
-        Rule,
-        Text,
-        heights_of,
-    )
+from workunits.models.rules import (
+    MAX_DEPTH,
+    NEVER,
+    Array,
+    Choice,
+    Form,
+    Literals,
+    Map,
+    Number,
+    Object,
+    Property,
+    Rule,
+    Text,
+    heights_of,
+)
 
 JSON = "json"
 """The form that is one JSON object, whatever is in it."""

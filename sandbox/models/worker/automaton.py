@@ -13,30 +13,17 @@ from bisect import bisect_left
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-try:
-    from workunits.models.rules import (
-        MAX_DEPTH,
-        Array,
-        Choice,
-        Form,
-        Literals,
-        Map,
-        Number,
-        Object,
-        Text,
-    )
-except ImportError:  # in an engine image the files lie side by side
-    from rules import (  # type: ignore[import-not-found, no-redef]
-        MAX_DEPTH,
-        Array,
-        Choice,
-        Form,
-        Literals,
-        Map,
-        Number,
-        Object,
-        Text,
-    )
+from workunits.models.rules import (
+    MAX_DEPTH,
+    Array,
+    Choice,
+    Form,
+    Literals,
+    Map,
+    Number,
+    Object,
+    Text,
+)
 
 Frame: TypeAlias = tuple[Any, ...]
 Thread: TypeAlias = tuple[()] | tuple[Frame, Any]

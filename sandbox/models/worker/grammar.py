@@ -1,17 +1,13 @@
 """Which tokens may come next, so that an answer is JSON, or what a JSON schema asks for.
 
-This file is copied into the engine images, beside ``automaton.py``, ``rules.py`` and ``schema.py``
-of ``workunits.models``: standard library only.
+This file is copied into the engine images, with ``automaton`` and the ``rules`` and ``schema`` of
+``workunits.models``: standard library only.
 """
 
 from collections.abc import Sequence
 
-try:
-    from sandbox.models.worker.automaton import Automaton, State
-    from workunits.models.schema import compile_form
-except ImportError:  # in an engine image the files lie side by side
-    from automaton import Automaton, State  # type: ignore[import-not-found, no-redef]
-    from schema import compile_form  # type: ignore[import-not-found, no-redef]
+from sandbox.models.worker.automaton import Automaton, State
+from workunits.models.schema import compile_form
 
 
 class Grammar:

@@ -35,6 +35,7 @@ THOUSAND = 1000
 LEAST = -9999.0
 """A log probability that stands for minus infinity, as in OpenAI's API."""
 
+_MANY = 4096
 _DOMAIN = b"openswarm token v1\n"
 _SMALL = -45.0
 """Exponents below this count as nothing: beside 1, even 256 of them are less than a rounding."""
@@ -79,7 +80,7 @@ class Sampler:
         ids, values = self._candidates(logits, history, self._count)
         ids, values = _allow(ids, values, allowed)
         if not len(ids):
-            return self._first(logits, history, allowed)
+            return self._first(logits, history, allowed, self._count)
         kept = self._kept(values)
         return int(ids[np.argmax(self._scores(ids[:kept], values[:kept], place))])
 
@@ -121,18 +122,18 @@ class Sampler:
             best = int(self._candidates(logits, history, 1)[0][0])
         if allowed is None or allowed(best):
             return best
-        ids, _ = self._candidates(logits, history, MAX_TOP)
-        for each in ids.tolist():
-            if each != best and allowed(each):
-                return int(each)
-        return self._first(logits, history, allowed)
+        return self._first(logits, history, allowed, 1)
 
-    def _first(self, logits: Logits, history: Sequence[int], allowed: Allowed | None) -> int:
-        """The best token that is allowed, whatever its rank."""
-        ids, _ = self._candidates(logits, history, len(logits))
-        for each in ids.tolist():
-            if allowed is None or allowed(each):
-                return int(each)
+    def _first(
+        self, logits: Logits, history: Sequence[int], allowed: Allowed | None, asked: int
+    ) -> int:
+        """The best token that is allowed, of all beyond the first ``asked``."""
+        for count in (MAX_TOP, _MANY, len(logits)):  # to sort all of them takes long
+            ids, _ = self._candidates(logits, history, count)
+            for each in ids[asked:].tolist():
+                if allowed is None or allowed(each):
+                    return int(each)
+            asked = len(ids)
         raise ValueError("no token is allowed here")
 
     def _penalised(self, values: Doubles) -> Doubles:
