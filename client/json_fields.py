@@ -7,6 +7,7 @@ from typing import Any, Self
 from workunits.errors import LimitError, MalformedError
 
 MAX_INTEGER = 2**63 - 1
+_COMMANDS = {at: None for at in (*range(32), *range(0x7F, 0xA0)) if chr(at) not in "\n\t"}
 
 
 def decode_object(raw: bytes | str, *, limit: int, what: str) -> "JsonFields":
@@ -74,6 +75,13 @@ class JsonFields:
         if not isinstance(value, str) or len(value) > limit:
             raise self._wrong(key, f"text of at most {limit} characters")
         return value if value.isprintable() else _printable(value)
+
+    def prose(self, key: str, *, limit: int) -> str:
+        """Text of any lines; other control characters than tabs and line ends are left out."""
+        value = self._get(key, None)
+        if not isinstance(value, str) or len(value) > limit:
+            raise self._wrong(key, f"text of at most {limit} characters")
+        return value.translate(_COMMANDS)
 
     def octets(self, key: str, length: int) -> bytes:
         """Exactly ``length`` bytes, as hex digits."""

@@ -31,6 +31,9 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "results": ("client.commands.results:results", "Fetch and check the results of a job."),
         "cancel": ("client.commands.jobs:cancel", "End a job of yours."),
     },
+    "Use language models": {
+        "chat": ("client.commands.chat:chat", "Talk to a model whose answers are verified."),
+    },
     "Share files": {
         "seed": ("client.commands.seed:seed", "Serve files, folders or a job's files to peers."),
         "fetch": ("client.commands.fetch:fetch", "Fetch a torrent into a folder."),
