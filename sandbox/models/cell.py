@@ -230,8 +230,8 @@ class DockerModelCell:
         with contextlib.suppress(SwarmError):
             if (await self._calls.death(self._container.id)).out_of_memory:
                 return _NO_MEMORY
-        last = complaint.decode(errors="replace").strip().splitlines()[-1:]
-        return f"the engine died: {' '.join(last)[:300]}"
+        last = complaint.decode(errors="replace").strip().splitlines()[-_LINES:]
+        return f"the engine died: {' '.join(' '.join(last).split())[-_REASON:]}"
 
     async def _discard(self) -> None:
         """Cut the line first, then kill: never the other way round."""
@@ -243,4 +243,5 @@ class DockerModelCell:
             await self._maker.remove(container)
 
 
+_LINES, _REASON = 12, 600
 _NO_MEMORY = "the engine ran out of memory"

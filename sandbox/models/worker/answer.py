@@ -198,7 +198,7 @@ class Turn:
         engine, first = self._engine, len(self._ask.prompt) - 1
         pending = self._history[self._fed :] + ahead
         count = min(engine.batch, len(pending))
-        rows = max(0, self._fed + count - first)
+        rows = min(count, max(0, self._fed + count - first))
         count -= max(0, rows - engine.rows)
         rows = min(rows, engine.rows)
         found = engine.feed(pending[:count], rows)

@@ -12,18 +12,6 @@ import numpy as np
 
 LIBRARY = "/opt/engine/site/libctransformers.so"
 BATCH = 512
-ENDS = frozenset(
-    {
-        b"</s>",
-        b"<end_of_turn>",
-        b"<|end_of_text|>",
-        b"<|endoftext|>",
-        b"<|end|>",
-        b"<|eot_id|>",
-        b"<|im_end|>",
-    }
-)
-"""How tokens are written that end a text, beside the one that the file names."""
 
 
 class _Config(ctypes.Structure):
@@ -54,15 +42,14 @@ class Ctransformers:
             raise ValueError("ctransformers has no room for the context")
         self.batch = BATCH
         self.rows = 1
-        self._pieces = [
-            bytes(self._api.ctransformers_llm_detokenize(self._model, each) or b"")
-            for each in range(self.vocabulary)
-        ]
-        named = {each for each, piece in enumerate(self._pieces) if piece in ENDS}
-        self.ends = frozenset(named | {int(self._api.ctransformers_llm_eos_token_id(self._model))})
+        self.ends = frozenset({int(self._api.ctransformers_llm_eos_token_id(self._model))})
+        self._pieces: list[bytes] = []
 
     def pieces(self) -> Sequence[bytes]:
         """See ``answer.Engine``."""
+        if not self._pieces:
+            piece = self._api.ctransformers_llm_detokenize
+            self._pieces = [piece(self._model, each) or b"" for each in range(self.vocabulary)]
         return self._pieces
 
     def start(self) -> None:
