@@ -74,6 +74,14 @@ class Asking:
             self._lead(execution, query, now)
         self._routing.measure(execution, 0, now)
 
+    def anew(self, execution: Execution, now: float) -> None:
+        """A checker refused a hint that was altered, as it should: it gets another one."""
+        unit, peer = execution.unit, execution.peer
+        self._floor.outbox.revoke(peer, execution.token, "the hint was altered; check another one")
+        self._floor.drop(execution, Act.REVOKE)
+        unit.attempts -= 1
+        self._routing.again(unit, peer, now)
+
     def late(self, query: Query, now: float) -> None:
         """Nothing was said for too long."""
         self._routing.hedge(query, now)

@@ -13,13 +13,14 @@ class Claim:
     """What one execution claims so far; with ``finish`` it is all.
 
     ``given`` is what it was told that others claim: it may leave out as much of it at its start.
-    ``lost`` is whether the claim was too much to be kept.
+    ``altered`` is whether that was a trap, ``lost`` whether the claim was too much to be kept.
     """
 
     given: tuple[int, ...] = ()
     ids: "array[int]" = field(default_factory=lambda: array("I"))
     finish: Finish | None = None
     begun: bool = False
+    altered: bool = False
     lost: bool = False
 
     def hear(self, tokens: Tokens, most: int) -> None:

@@ -14,7 +14,7 @@ from tracker.work.court import Court
 from tracker.work.dispute import Question
 from tracker.work.docket import Docket
 from tracker.work.floor import Floor, Patience
-from tracker.work.hints import Hints
+from tracker.work.hints import Hints, saw_trap
 from tracker.work.larder import Larder
 from tracker.work.leasing import Leasing
 from tracker.work.outbox import Effects
@@ -205,6 +205,8 @@ class Desk:
                 self.floor.outbox.revoke(peer, each.token, "this lease is over")
             elif (known.commitment, known.seal) == (each.commitment, each.seal):
                 done.append(each.token)
+            elif known.doing is Doing.LEASED and saw_trap(known, each.commitment):
+                self._asking.anew(known, now)
             else:
                 error = RefusedError(f"the commitment to {known.unit.id} cannot be changed")
                 self.floor.outbox.fault(peer, error)
@@ -223,6 +225,7 @@ class Desk:
                 execution is None
                 or execution.doing is not Doing.LEASED
                 or each.token in seen
+                or (execution.claim is not None and saw_trap(execution, each.commitment))
                 or not _is_for(execution, batch.job, each.index)
             ):
                 void.append(at)

@@ -1,19 +1,26 @@
 """Hints: what a leased unit of a model asks, and what another execution of it claims.
 
 Who checks an answer gets it as a hint, so that one pass over it is enough. One hint in ``TRAPS`` is
-altered: who says yes without looking is then wrong, and is found out.
+altered: who says yes without looking is then wrong, and is found out. Who answers by its own engine
+is right all the same; who measures margins refuses such a hint, and is asked again with a true one.
 """
 
 import hmac
+from functools import cache
 
 from tracker.work.claims import Claim
 from tracker.work.state import Execution
-from workunits.ids import LeaseToken
-from workunits.models.answer import Finish
+from workunits.ids import Digest, LeaseToken
+from workunits.models.answer import REJECTED, Finish
+from workunits.results import Ending, Result, commitment
 from workunits.wire.models import Ask
 
 TRAPS = 16
 """Of so many hints one is altered."""
+
+FEWEST = 8
+"""Tokens of the shortest answer of which a trap is made where margins are measured: one false token
+more or less must not decide there."""
 
 _TRAP = b"openswarm trap\n"
 
@@ -31,16 +38,17 @@ class Hints:
         given: tuple[int, ...] = ()
         finish: Finish | None = None
         halt = 0
+        claimed: tuple[int, ...] = ()
         if unit.committed:
             if first and first.finish and self._is_told(execution):
-                given, finish = tuple(first.ids), first.finish
-                given = self._trap(execution, given)
+                claimed, finish = tuple(first.ids), first.finish
+                given = self._trap(execution, claimed)
             halt = _halt(execution, first)
         elif query:
             given = tuple(query.told)
             # what was told is in the answer, wherever it was to end
             halt = max(query.halt, len(given)) if query.halt else 0
-        execution.claim = Claim(given)
+        execution.claim = Claim(given, altered=given != claimed and bool(claimed))
         if query is None and not unit.committed:
             return None
         if query is None:
@@ -54,12 +62,16 @@ class Hints:
         return self._word(token)[0] % TRAPS == 0
 
     def _trap(self, execution: Execution, given: tuple[int, ...]) -> tuple[int, ...]:
-        # who measures margins refuses an altered claim, and must not be called wrong for that
-        if execution.unit.job.manifest.comparator.by_margin or not given:
+        if not given or not self.is_trap(execution.token):
             return given
-        if not self.is_trap(execution.token):
+        word = self._word(execution.token)
+        if not execution.unit.job.manifest.comparator.by_margin:
+            return _altered(given, word)
+        if len(given) < FEWEST:
             return given
-        return _altered(given, self._word(execution.token))
+        for at in range(len(given) // 4):
+            given = _altered(given, word[at % 8 :] + word)
+        return given
 
     def _is_told(self, execution: Execution) -> bool:
         """Whether an execution gets the first claim: in a dispute nobody may lean on it, but who
@@ -77,6 +89,19 @@ def _altered(ids: tuple[int, ...], word: bytes) -> tuple[int, ...]:
     others = [each for each in dict.fromkeys(ids) if each != ids[place]]
     other = others[int.from_bytes(word[9:17], "big") % len(others)] if others else ids[place] ^ 1
     return (*ids[:place], other, *ids[place + 1 :])
+
+
+def saw_trap(execution: Execution, committed: bytes) -> bool:
+    """Whether a commitment refuses a hint that was altered, as it should."""
+    claim, unit = execution.claim, execution.unit
+    if claim is None or not claim.altered or not unit.job.manifest.comparator.by_margin:
+        return False
+    return committed == commitment(unit.id, _refusal())
+
+
+@cache
+def _refusal() -> Digest:
+    return Result(Ending.EXITED, REJECTED, ()).digest
 
 
 def _halt(execution: Execution, first: Claim | None) -> int:

@@ -139,6 +139,10 @@ class Routing:
             self._checks.setdefault(peer, {})[unit] = None
         self.serve(peer, now)
 
+    def again(self, unit: Unit, peer: Peer, now: float) -> None:
+        """A peer that was drawn to check a unit gets it once more."""
+        self._leasing.lease(peer, unit, now)
+
     def drawn(self, peer: Peer) -> list[Unit]:
         """What a peer was drawn to check and will not come for."""
         return [unit for unit in self._checks.pop(peer, {}) if unit.drawn is peer]
