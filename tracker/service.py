@@ -27,6 +27,7 @@ from tracker.api.torrents import Torrents
 from tracker.blobs import WebSeed
 from tracker.endpoint.catalogue import Catalogue
 from tracker.endpoint.keys import Keys
+from tracker.endpoint.routes import Endpoint
 from tracker.endpoint.swarm_parlour import SwarmParlour
 from tracker.members import Directory, passkey_secret
 from tracker.pages import Pages
@@ -46,6 +47,9 @@ log = logging.getLogger(__name__)
 
 DATABASE = "tracker.sqlite"
 LOCK_FILE = "lock"
+ENDPOINT = "endpoint"
+"""The folder of files and batches."""
+
 MAX_BODY = 17 << 20
 
 
@@ -130,6 +134,8 @@ async def _serve(
     pages = Pages(sessions, announce, listing.registry, lambda: loop.time() - now, parlour)
     app.add_routes([web.get("/work", sessions.handle), *api.routes(), *ledger.routes()])
     app.add_routes([*listing.routes(), *models.routes(), *pages.routes()])
+    endpoint = Endpoint.open(parlour, parlour.keys, data / ENDPOINT)
+    app.add_routes(endpoint.routes())
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
     writer.start()
     parlour.start()
@@ -142,6 +148,7 @@ async def _serve(
             (data / ADDRESS_FILE).write_text(address.url + "\n")
             async with asyncio.TaskGroup() as group:
                 ticking = [group.create_task(each.tick()) for each in (sessions, parlour)]
+                ticking.append(group.create_task(endpoint.runner.run()))
                 yield Running(
                     *(address, identity, sessions, failure, announce, listing, parlour, port)
                 )
@@ -150,6 +157,7 @@ async def _serve(
                     task.cancel()
     finally:
         await runner.cleanup()
+        endpoint.close()
         await asyncio.to_thread(writer.stop)
         reader.close()
         (data / ADDRESS_FILE).unlink(missing_ok=True)

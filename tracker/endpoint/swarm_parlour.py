@@ -131,8 +131,9 @@ class SwarmParlour:
         urgent: bool = True,
     ) -> SwarmCall:
         """Begin a request. Raises ``BrokeError``, ``CrowdedError``, ``AbsentError`` and
-        ``RefusedError``."""
-        self.keys.pace(key, self.now())
+        ``RefusedError``. One that is not ``urgent`` does not count for the key's rate."""
+        if urgent:
+            self.keys.pace(key, self.now())
         if len(self._calls) >= MAX_CALLS:
             raise CrowdedError("too many requests are under way", seconds=5)
         made = SwarmCall(self, key, served.card.name, request, stream, top, urgent)

@@ -123,10 +123,16 @@ class Salon:
         return job
 
     def ask(
-        self, request: Request | None = None, *, stream: bool = True, top: int = 0
+        self,
+        request: Request | None = None,
+        *,
+        stream: bool = True,
+        top: int = 0,
+        urgent: bool = True,
     ) -> SwarmCall:
+        request = request or a_request()
         return self.parlour.ask(
-            self.key, self.served, request or a_request(), stream=stream, top=top
+            self.key, self.served, request, stream=stream, top=top, urgent=urgent
         )
 
     def look(self, seconds: float = 0.0) -> None:
@@ -262,6 +268,7 @@ async def test_too_many_requests_in_a_minute_wait() -> None:
         salon.ask()
     assert not isinstance(caught.value, AbsentError)
     assert caught.value.seconds == pytest.approx(30.0)
+    salon.ask(urgent=False)
 
 
 async def test_where_nobody_can_answer_nothing_is_reserved() -> None:
