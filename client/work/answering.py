@@ -12,7 +12,6 @@ from typing import cast
 from client.work.speech import rate_of
 from sandbox.models.runtime import (
     Answered,
-    Gaps,
     Given,
     ModelCell,
     ModelRuntime,
@@ -21,6 +20,7 @@ from sandbox.models.runtime import (
     Spoken,
 )
 from sandbox.runner import Limits
+from validators.texts import stands
 from workunits.errors import LimitError, LocalError, MalformedError, RefusedError
 from workunits.manifest import Manifest
 from workunits.metainfo import hash_stream
@@ -35,8 +35,6 @@ from workunits.wire.models import Ask
 
 REFUSED = 2
 """Exit status of a unit whose request the model cannot take: too long, or with unknown tokens."""
-
-THOUSANDTHS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +155,8 @@ def _said(answered: Answered, question: Question, manifest: Manifest) -> Said:
     request, given = question.request, question.given
     tokens, finish = answered.tokens, answered.finish
     if question.margins:
-        if not is_close(answered.gaps, manifest.comparator):
+        gaps = answered.gaps
+        if gaps is None or not stands(manifest.comparator, gaps.mean, gaps.most):
             return Said(Result(Ending.EXITED, REJECTED, ()))
         assert given.finish is not None
         tokens, finish = given.tokens, given.finish
@@ -169,11 +168,3 @@ def _said(answered: Answered, question: Question, manifest: Manifest) -> Said:
     worth = meter(request, len(tokens))
     result = Result(Ending.EXITED, 0, (NamedBlob(OUTPUT, ref),), worth)
     return Said(result, (raw,), answer, 0.0 if given.tokens else rate_of(answered))
-
-
-def is_close(gaps: Gaps | None, comparator: Comparator) -> bool:
-    """Whether measured gaps are within what a job's comparator allows. Not without gaps."""
-    if gaps is None:
-        return False
-    mean, most = comparator.mean_gap / THOUSANDTHS, comparator.most_gap / THOUSANDTHS
-    return gaps.mean <= mean and gaps.most <= most  # NaN is not either
