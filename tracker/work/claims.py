@@ -24,25 +24,37 @@ class Claim:
     lost: bool = False
 
     def hear(self, tokens: Tokens, most: int) -> None:
-        """Take the next tokens, of ``most`` in all. Raises ``MalformedError`` or ``LimitError``
-        when they are not the next ones; nothing has changed then."""
-        if self.finish is not None:
+        """Take the next tokens, of ``most`` in all. After a break of its session a peer says all
+        anew, for it cannot know what had arrived: what is known then changes nothing.
+
+        Raises ``MalformedError`` or ``LimitError`` when they are not the next ones, or not the same
+        as before; nothing has changed then.
+        """
+        start, end = tokens.start, tokens.start + len(tokens.ids)
+        again = self.ids[start:end]
+        expected = len(self.ids) if self.begun else min(start, len(self.given))
+        if start > expected:
+            raise MalformedError(
+                f"tokens: they start at {start:,}, and {expected:,} are the next",
+                hint="Send all tokens of an answer, in order.",
+            )
+        if end > most:
+            raise LimitError(f"tokens: at most {most:,} were asked for")
+        if again.tolist() != list(tokens.ids[: len(again)]):
+            raise MalformedError("tokens: they are not the same as before")
+        if self.finish is not None and (
+            end > len(self.ids) or tokens.finish not in (None, self.finish)
+        ):
             raise MalformedError(
                 "tokens: the answer had its end", hint="Send the finish with the last of them."
             )
-        expected = len(self.ids) if self.begun else min(tokens.start, len(self.given))
-        if tokens.start != expected:
-            raise MalformedError(
-                f"tokens: they start at {tokens.start:,}, and {expected:,} are the next",
-                hint="Send all tokens of an answer, in order.",
-            )
-        if tokens.start + len(tokens.ids) > most:
-            raise LimitError(f"tokens: at most {most:,} were asked for")
+        if tokens.finish and end < len(self.ids):
+            raise MalformedError("tokens: the answer ends before what was said of it")
         if not self.begun:
-            self.ids.extend(self.given[: tokens.start])
+            self.ids.extend(self.given[:start])
             self.begun = True
-        self.ids.extend(tokens.ids)
-        self.finish = tokens.finish
+        self.ids.extend(tokens.ids[len(again) :])
+        self.finish = self.finish or tokens.finish
 
     def lose(self) -> None:
         """Keep nothing of it."""

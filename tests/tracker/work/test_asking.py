@@ -228,10 +228,12 @@ def test_tokens_out_of_order_or_beyond_what_was_asked_are_refused(
     assert ears.heard == []
     chat.say(worker, TOKENS[:2])
     with pytest.raises(MalformedError, match="2 are the next"):
-        chat.say(worker, TOKENS[:2])
+        chat.say(worker, TOKENS[3:], start=3)
+    chat.say(worker, TOKENS[:2])  # anew, as after a break
+    assert ears.heard == list(TOKENS[:2])
     chat.say(worker, TOKENS[2:], start=2, finish=Finish.LENGTH)
     with pytest.raises(MalformedError, match="had its end"):
-        chat.say(worker, (), start=5)
+        chat.say(worker, (), start=5, finish=Finish.STOP)
 
 
 def test_tokens_under_a_lease_that_is_over_change_nothing() -> None:
