@@ -1,4 +1,4 @@
-"""Thresholds from measured gaps of honest and dishonest answers, and how sure one can be of them."""
+"""Thresholds from the gaps of honest and dishonest answers, and how sure one can be of them."""
 
 import math
 from collections.abc import Iterable, Sequence
