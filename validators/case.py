@@ -87,11 +87,13 @@ class Case:
     settings: Settings = field(init=False)
     trust: bytes = field(init=False)
     is_exact: bool = field(init=False)
+    is_repeatable: bool = field(init=False)
 
     def __post_init__(self) -> None:
         self.settings = settings_of(self.manifest)
         self.trust = trust_of(self.manifest)
         self.is_exact = self.manifest.comparator.by_digest
+        self.is_repeatable = self.manifest.comparator.is_repeatable
 
     def commits(self, entry: Commits) -> None:
         """A peer committed; its signature is checked here."""
@@ -216,9 +218,9 @@ class Case:
         right, unit.right = unit.right, []
         self.record.let_go([unit.votes[token].peer for token in right], UnitId(self.id, index))
         left = [token for token in right if unit.votes[token].peer not in cheats]
-        unit.reopened = self.is_exact and bool(left)
+        unit.reopened = self.is_repeatable and bool(left)
         for token in right:
-            if not self.is_exact or token not in left:
+            if not self.is_repeatable or token not in left:
                 del unit.votes[token]
 
     def _unit(self, index: int) -> Unit:
@@ -301,7 +303,7 @@ class Case:
         if entry.silent and not verified:
             raise AuditError(f"nobody confirmed the verdict on unit {entry.index}")
         silent = self._silent(unit, entry)
-        if verified and self.is_exact and entry.right:
+        if verified and self.is_repeatable and entry.right:
             self._nobody_left_out(unit, entry)
         for peer in (*(votes[at].peer for at in entry.wrong), *silent):
             self.record.strike(peer, submitter if own else None)
@@ -328,7 +330,7 @@ class Case:
         for token in entry.silent:
             vote = unit.votes.get(token)
             if (
-                not self.is_exact
+                not self.is_repeatable
                 or vote is None
                 or token in cast
                 or right is None

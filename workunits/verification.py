@@ -62,6 +62,14 @@ class Comparator:
         return self.kind in (Comparison.EXACT, Comparison.TEXT_MODEL)
 
     @property
+    def is_repeatable(self) -> bool:
+        """Whether all honest executions have one digest, so that a commitment to another is a lie.
+
+        Under margins only who checks a claim commits to what it claims.
+        """
+        return self.by_digest and not self.by_margin
+
+    @property
     def by_margin(self) -> bool:
         """Whether a claimed answer is judged by its gaps."""
         return self.mean_gap > 0 or self.most_gap > 0

@@ -126,7 +126,7 @@ def test_an_answer_that_counts_too_much_or_nothing_is_found(counted: int) -> Non
 
 
 def test_a_refusal_that_counts_anything_is_found() -> None:
-    chat = Chat(comparator=MARGIN)
+    chat = Chat()
     peers = [chat.peer(name) for name in ("one", "two")]
     chat.world.desk._court.reveal = _credulous(chat)  # type: ignore[method-assign]
     chat.ask()

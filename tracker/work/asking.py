@@ -14,7 +14,8 @@ from workunits.wire.models import Tokens
 __all__ = ("Asking", "Listener", "Ruling")
 
 MAX_CLAIMED = 1 << 22
-"""Tokens of claimed answers that are kept; of those beyond it there are no hints."""
+"""Tokens of claimed answers that are kept; of those beyond it there are no hints, and who
+measures margins gets no units."""
 
 
 class Asking:
@@ -58,6 +59,11 @@ class Asking:
         claim.hear(tokens, min(model.most, query.request.most) if query else model.most)
         self._floor.claimed += len(claim.ids) - before
         if self._floor.claimed > MAX_CLAIMED and query is None:
+            if unit.job.manifest.comparator.by_margin:
+                reason = "too many answers wait for their checks"
+                self._floor.outbox.revoke(peer, execution.token, reason)
+                self._court.lose(execution, Act.RELEASE, now)
+                return
             self._floor.claimed -= len(claim.ids)
             claim.lose()
         if tokens.finish:

@@ -147,12 +147,20 @@ class Court:
             floor.outbox.rows += [ContentRow(output.ref.v2, data) for output, data in outputs]
         self.settle(unit, now)
 
+    def forget(self, unit: Unit, now: float) -> None:
+        """What the votes on a unit claim is not known any more, and nobody can check it: others
+        make it anew."""
+        reason = "what was claimed of this answer is lost"
+        for execution in list(unit.committed):
+            self._floor.outbox.revoke(execution.peer, execution.token, reason)
+            self._drop_committed(execution, Act.REVOKE, now)
+
     def withhold(self, execution: Execution, now: float) -> None:
         """A committed result did not come, or was not what was committed."""
         execution.peer.withheld += 1
         self._floor.touch(execution.peer)
         self._sanctions.reconsider(execution.peer)
-        if execution.unit.job.is_exact:  # what it committed to can still be compared
+        if execution.unit.job.is_repeatable:  # what it committed to can still be compared
             execution.unit.silent.append(execution)
             execution.unit.reopened = True
         self._drop_committed(execution, Act.WITHHOLD, now)

@@ -14,7 +14,7 @@ from tracker.work.court import Court
 from tracker.work.dispute import Question
 from tracker.work.docket import Docket
 from tracker.work.floor import Floor, Patience
-from tracker.work.hints import Hints, saw_trap
+from tracker.work.hints import Hints, is_unchecked, saw_trap
 from tracker.work.larder import Larder
 from tracker.work.leasing import Leasing
 from tracker.work.outbox import Effects
@@ -207,6 +207,11 @@ class Desk:
                 done.append(each.token)
             elif known.doing is Doing.LEASED and saw_trap(known, each.commitment):
                 self._asking.anew(known, now)
+            elif known.doing is Doing.LEASED and is_unchecked(known):
+                self.floor.outbox.revoke(
+                    peer, each.token, "say the tokens before they are committed"
+                )
+                self._court.lose(known, Act.REVOKE, now)
             else:
                 error = RefusedError(f"the commitment to {known.unit.id} cannot be changed")
                 self.floor.outbox.fault(peer, error)
@@ -225,7 +230,10 @@ class Desk:
                 execution is None
                 or execution.doing is not Doing.LEASED
                 or each.token in seen
-                or (execution.claim is not None and saw_trap(execution, each.commitment))
+                or (
+                    execution.unit.job.manifest.program.model is not None
+                    and (is_unchecked(execution) or saw_trap(execution, each.commitment))
+                )
                 or not _is_for(execution, batch.job, each.index)
             ):
                 void.append(at)
@@ -360,6 +368,8 @@ class Desk:
                 if unit.stage is Stage.COMPUTING and not unit.leased:
                     job.waiting[unit.index] = now
             for unit in list(job.units.values()):
+                if job.manifest.comparator.by_margin:
+                    self._court.forget(unit, now)
                 self._court.settle(unit, now)  # what its results are is asked for again
 
     def _feed(self, now: float) -> None:

@@ -92,7 +92,7 @@ class Finality:
             del execution.peer.held[execution]
             if execution.peer in cheats:
                 execution.act(Act.STRIKE)
-            elif job.is_exact:
+            elif job.is_repeatable:
                 execution.act(Act.REOPEN)
                 execution.finding = Finding(Result.parse(unit.result))
                 floor.executions[execution.token] = execution

@@ -10,6 +10,7 @@ from functools import cache
 
 from tracker.work.claims import Claim
 from tracker.work.state import Execution
+from validators.texts import altered
 from workunits.ids import Digest, LeaseToken
 from workunits.models.answer import REJECTED, Finish
 from workunits.results import Ending, Result, commitment
@@ -64,14 +65,13 @@ class Hints:
     def _trap(self, execution: Execution, given: tuple[int, ...]) -> tuple[int, ...]:
         if not given or not self.is_trap(execution.token):
             return given
-        word = self._word(execution.token)
-        if not execution.unit.job.manifest.comparator.by_margin:
-            return _altered(given, word)
-        if len(given) < FEWEST:
-            return given
-        for at in range(len(given) // 4):
-            given = _altered(given, word[at % 8 :] + word)
-        return given
+        query, count = execution.unit.query, 1
+        if execution.unit.job.manifest.comparator.by_margin:
+            if len(given) < FEWEST:
+                return given
+            count = len(given) // 4
+        others = query.request.prompt if query else ()
+        return altered(given, self._word(execution.token), others=others, count=count)
 
     def _is_told(self, execution: Execution) -> bool:
         """Whether an execution gets the first claim: in a dispute nobody may lean on it, but who
@@ -83,20 +83,21 @@ class Hints:
         return hmac.digest(self._secret, _TRAP + token.to_bytes(8, "big"), "sha256")
 
 
-def _altered(ids: tuple[int, ...], word: bytes) -> tuple[int, ...]:
-    """``ids`` with another of them, or of their neighbours, in one place."""
-    place = int.from_bytes(word[1:9], "big") % max(1, len(ids) - 1)
-    others = [each for each in dict.fromkeys(ids) if each != ids[place]]
-    other = others[int.from_bytes(word[9:17], "big") % len(others)] if others else ids[place] ^ 1
-    return (*ids[:place], other, *ids[place + 1 :])
-
-
 def saw_trap(execution: Execution, committed: bytes) -> bool:
     """Whether a commitment refuses a hint that was altered, as it should."""
     claim, unit = execution.claim, execution.unit
     if claim is None or not claim.altered or not unit.job.manifest.comparator.by_margin:
         return False
     return committed == commitment(unit.id, _refusal())
+
+
+def is_unchecked(execution: Execution) -> bool:
+    """Whether nobody could check what is committed: margins are measured of a claim, and there is
+    none."""
+    claim, unit = execution.claim, execution.unit
+    if unit.committed or not unit.job.manifest.comparator.by_margin:
+        return False
+    return claim is None or claim.finish is None
 
 
 @cache

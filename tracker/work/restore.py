@@ -146,7 +146,7 @@ def _execution(desk: Desk, row: ExecutionRow, contents: dict[bytes, bytes], now:
             return
         case Doing.COMMITTED | Doing.ASKED | Doing.REVEALED:
             unit.committed.append(execution)
-        case Doing.WITHHELD if job and job.is_exact:
+        case Doing.WITHHELD if job and job.is_repeatable:
             unit.silent.append(execution)
             return
         case _:

@@ -363,6 +363,11 @@ class Job:
         return self.manifest.comparator.by_digest
 
     @property
+    def is_repeatable(self) -> bool:
+        """Whether a commitment to another result than the right one proves a lie."""
+        return self.manifest.comparator.is_repeatable
+
+    @property
     def is_program(self) -> bool:
         """Whether only the job's own comparator can tell, which peers run."""
         return self.manifest.comparator.kind is Comparison.PROGRAM
