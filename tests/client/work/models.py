@@ -28,6 +28,7 @@ def model_job(
     output_bytes: int = 1 << 20,
     comparator: Comparator | None = None,
     name: str = "smollm2",
+    image: str = IMAGE,
 ) -> SignedManifest:
     """A signed job whose units ask a model: with requests of its own, or those that come."""
     about = ModelProgram(Engine.LLAMA_CPP, 2048, most, asked, 10**6 if asked else 0)
@@ -35,7 +36,7 @@ def model_job(
     manifest = Manifest(
         submitter=SUBMITTER.key,
         name=name,
-        program=Program(IMAGE, COMMAND, (file,), model=about),
+        program=Program(image, COMMAND, (file,), model=about),
         parameters=Sweep((Range("request", 0, 1, units),)),
         inputs=() if asked else (NamedBlob(REQUESTS_FILE, requests or ref_of(41)),),
         outputs=(OUTPUT,),
