@@ -68,6 +68,13 @@ class Serving:
             return body.split(b"\n\n")[:-1]
 
 
+async def until(true: Callable[[], object]) -> None:
+    """Return as soon as something is true."""
+    async with asyncio.timeout(SECONDS):
+        while not true():  # noqa: ASYNC110
+            await asyncio.sleep(0)
+
+
 @asynccontextmanager
 async def served(
     folder: Path, *, per_minute: int = 100_000, pause: float = 15.0

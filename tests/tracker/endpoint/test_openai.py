@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.tracker.endpoint.serving import SECONDS, SECRET, Serving, served
+from tests.tracker.endpoint.serving import SECONDS, SECRET, Serving, served, until
 from tests.tracker.endpoint.tiny import DIALECT, END, NAME, ids
 from tracker.endpoint.fake import ENTRY, VALIDATOR, WORKER
 from tracker.endpoint.keys import AbsentError
@@ -276,26 +276,20 @@ async def test_a_client_that_goes_away_ends_its_call_at_once(serving: Serving) -
         response = serving.post(CHAT, json=chat(stream=stream))
         async with asyncio.TaskGroup() as group:
             asking = group.create_task(_begin(response))
-            await _until(lambda: len(serving.parlour.calls) > before)  # noqa: B023
+            await until(lambda: len(serving.parlour.calls) > before)  # noqa: B023
             call = serving.parlour.calls[-1]
-            await _until(lambda: len(call.heard) == 6)  # noqa: B023
+            await until(lambda: len(call.heard) == 6)  # noqa: B023
             if stream:
                 (await asking).close()
             else:
                 asking.cancel()
-            await _until(lambda: call.closed)  # noqa: B023
+            await until(lambda: call.closed)  # noqa: B023
         assert not script.go.is_set()
         assert serving.key.reserved == 0
 
 
 async def _begin(response: Any) -> Any:
     return await response
-
-
-async def _until(true: Any) -> None:
-    async with asyncio.timeout(SECONDS):
-        while not true():  # noqa: ASYNC110
-            await asyncio.sleep(0.005)
 
 
 async def test_silence_is_broken_by_comments(tmp_path: Path) -> None:

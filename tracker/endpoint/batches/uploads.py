@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aiohttp import BodyPartReader, web
+from aiohttp.http import HttpProcessingError
 
 from tracker.endpoint.batches.lines import MAX_FILE
 from tracker.endpoint.batches.records import FILE_LIFE, INPUT
-from tracker.endpoint.errors import ApiError, invalid, unsupported
+from tracker.endpoint.errors import invalid, unsupported
 from tracker.endpoint.fields import too_large
 
 MAX_FIELD = 1000
@@ -33,8 +34,8 @@ async def receive(request: web.Request, draft: Callable[[], Path]) -> Upload:
         raise invalid("Send the file as multipart/form-data.", "file")
     try:
         return await _receive(request, draft)
-    except (ValueError, AssertionError, web.HTTPException) as error:
-        raise invalid(f"The multipart body cannot be read: {error}") from None
+    except (ValueError, AssertionError, HttpProcessingError, web.HTTPException) as error:
+        raise invalid(f"The multipart body cannot be read: {str(error)[:200]}") from None
 
 
 async def _receive(request: web.Request, draft: Callable[[], Path]) -> Upload:
@@ -80,13 +81,9 @@ async def _save(part: BodyPartReader, path: Path) -> int:
         while chunk := await part.read_chunk(1 << 16):
             size += len(chunk)
             if size > MAX_FILE:
-                raise _too_large()
+                raise too_large(MAX_FILE)
             file.write(chunk)
     return size
-
-
-def _too_large() -> ApiError:
-    return too_large(MAX_FILE)
 
 
 async def _text(part: BodyPartReader) -> str:
