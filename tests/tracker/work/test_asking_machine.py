@@ -188,8 +188,9 @@ class Asked(RuleBasedStateMachine):
         self.world.restart()
         for chat in (self.chat, self.margin):
             chat.job = self.world.desk.jobs.get(chat.job.id, chat.job)
-            assert not chat.job.units
-            assert chat.job.reserved == 0
+            if chat.job.id in self.world.desk.jobs:
+                assert not chat.job.units
+                assert chat.job.reserved == 0
         self.ears = [each for each in self.ears if each[3].ends]
 
     @precondition(lambda self: self.chat.job.id in self.world.desk.jobs and len(self.ears) > 6)
