@@ -33,6 +33,7 @@ JSON = "json"
 
 MAX_RULES = 4096
 MAX_OPTIONS = 64
+MAX_REFERENCES = 128
 MAX_PROPERTIES = 256
 """Properties of one object."""
 
@@ -130,6 +131,8 @@ class _Builder:
         if not pointer.startswith("#"):
             raise ValueError(f'"$ref" at {where} is not local: it must begin with "#"')
         if pointer not in self._known:
+            if len(self._known) >= MAX_REFERENCES:
+                raise ValueError(f'"$ref" leads to more than {MAX_REFERENCES} places')
             self._known[pointer] = self._add(Choice(()))
             self._waiting.append((pointer, self._known[pointer]))
         return self._known[pointer]

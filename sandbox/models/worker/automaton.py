@@ -22,6 +22,7 @@ from workunits.models.rules import (
     Map,
     Number,
     Object,
+    Rule,
     Text,
 )
 
@@ -31,6 +32,9 @@ Out: TypeAlias = list[Thread]
 
 MAX_THREADS = 64
 """Ways to understand one text that are followed; those of later alternatives are dropped."""
+
+_ENOUGH = 2 * MAX_THREADS
+"""Threads after one byte, some of them alike, at which no more are looked for."""
 
 MAX_STATES = 4096
 """States that are kept. Then all are forgotten, and made again as they are reached."""
@@ -94,6 +98,7 @@ class Automaton:
         self._heights = form.heights
         self._states: dict[tuple[Thread, ...], State] = {}
         self._names: dict[tuple[int, int, int], tuple[list[bytes], list[int]]] = {}
+        self._starts: dict[int, dict[int, list[int]]] = {}
         self._steps: tuple[Callable[[Frame, Thread, int, Out], None], ...] = (
             self._value,
             self._open,
@@ -128,6 +133,8 @@ class Automaton:
         out: Out = []
         for thread in state.threads:
             self._feed(thread, byte, out)
+            if len(out) >= _ENOUGH:
+                break
         threads = tuple(dict.fromkeys(out))[:MAX_THREADS]
         found = self._states.get(threads)
         if found is None:
@@ -162,8 +169,8 @@ class Automaton:
         rule = self._rules[index]
         match rule:
             case Choice():
-                for option in rule.options:
-                    if self._fits(option, depth):
+                for option in self._starting(index).get(byte, ()):
+                    if self._fits(option, depth) and len(out) < _ENOUGH:
                         self._begin(option, depth, byte, rest, out)
             case Object() | Map() if byte == 0x7B:
                 out.append(((OPEN, index, depth + 1, _gap(depth + 1)), rest))
@@ -177,6 +184,18 @@ class Automaton:
                     out.append(((NUMBER, rule.whole, phase, 1), rest))
             case Literals():
                 self._word((WORD, index, 0, len(rule.texts), 0, False), rest, byte, out)
+
+    def _starting(self, index: int) -> dict[int, list[int]]:
+        """The options of a choice by their first byte."""
+        known = self._starts.get(index)
+        if known is None:
+            known, rule = {}, self._rules[index]
+            assert isinstance(rule, Choice)
+            for option in rule.options:
+                for byte in _first_bytes(self._rules[option]):
+                    known.setdefault(byte, []).append(option)
+            self._starts[index] = known
+        return known
 
     def _open(self, frame: Frame, rest: Thread, byte: int, out: Out) -> None:
         _, index, depth, left = frame
@@ -348,6 +367,21 @@ class Automaton:
             out.append(rest)
         else:
             out.append(((WORD, index, low, high, at + 1, complete), rest))
+
+
+def _first_bytes(rule: Rule) -> set[int]:
+    match rule:
+        case Object() | Map():
+            return {0x7B}
+        case Array():
+            return {0x5B}
+        case Text():
+            return {0x22}
+        case Number():
+            return {0x2D, *_DIGITS}
+        case Literals(texts):
+            return {text[0] for text in texts}
+    return set()
 
 
 def _gap(depth: int) -> int:

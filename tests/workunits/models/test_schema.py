@@ -143,6 +143,9 @@ def test_what_is_large_is_refused() -> None:
         compile_form(json.dumps({"properties": names}))
     with pytest.raises(ValueError, match="properties"):
         compile_form(json.dumps({"const": names}))
+    links: dict[str, object] = {f"{at}": {"$ref": f"#/$defs/{at + 1}"} for at in range(200)}
+    with pytest.raises(ValueError, match="places"):
+        compile_form(json.dumps({"$ref": "#/$defs/0", "$defs": links}))
     with pytest.raises(ValueError, match="parts"):
         compile_form(json.dumps({"const": [0] * MAX_RULES}))
 
