@@ -107,7 +107,7 @@ class Keys:
     def __init__(self, keys: Iterable[ApiKeyRow] = (), usage: Iterable[UsageRow] = ()) -> None:
         self._keys: dict[bytes, ApiKey] = {}
         self._owned: dict[PeerKey, list[ApiKey]] = {}
-        self._usage: dict[tuple[bytes, str], UsageRow] = {}
+        self._usage: dict[bytes, dict[str, UsageRow]] = {}
         self._full: dict[bytes, float] = {}
         self._dirty: dict[ApiKey, None] = {}
         self._used: dict[tuple[bytes, str], None] = {}
@@ -121,7 +121,7 @@ class Keys:
                 )
             )
         for used in usage:
-            self._usage[used.key, used.model] = used
+            self._usage.setdefault(used.key, {})[used.model] = used
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -151,14 +151,14 @@ class Keys:
 
     def usage(self, hash_: bytes) -> list[UsageRow]:
         """What a key was used for, by model."""
-        return [row for (key, _), row in self._usage.items() if key == hash_]
+        return list(self._usage.get(hash_, {}).values())
 
     def usage_of_models(self) -> dict[str, UsageRow]:
         """What each model was used for by all keys; ``key`` of these rows is empty."""
         found: dict[str, UsageRow] = {}
-        for (_, model), row in self._usage.items():
-            before = found.get(model, UsageRow(b"", model, 0, 0, 0, 0, 0, 0))
-            found[model] = _sum(before, row)
+        for row in (row for rows in self._usage.values() for row in rows.values()):
+            before = found.get(row.model, UsageRow(b"", row.model, 0, 0, 0, 0, 0, 0))
+            found[row.model] = _sum(before, row)
         return found
 
     # -- opening and closing ----------------------------------------------------------------
@@ -274,8 +274,9 @@ class Keys:
     def used(self, key: ApiKey, use: Use) -> None:
         """Count a request that has ended."""
         place = key.hash, use.model
-        before = self._usage.get(place, UsageRow(*place, 0, 0, 0, 0, 0, 0))
-        self._usage[place] = _sum(
+        rows = self._usage.setdefault(key.hash, {})
+        before = rows.get(use.model, UsageRow(*place, 0, 0, 0, 0, 0, 0))
+        rows[use.model] = _sum(
             before,
             UsageRow(
                 *(*place, 1, use.prompt, use.generated, round(use.seconds * 1000)),
@@ -287,7 +288,7 @@ class Keys:
     def take(self) -> list[ApiKeyRow | UsageRow]:
         """The rows of everything that changed since the last call."""
         rows: list[ApiKeyRow | UsageRow] = [key.row() for key in self._dirty]
-        rows += [self._usage[place] for place in self._used]
+        rows += [self._usage[key][model] for key, model in self._used]
         self._dirty, self._used = {}, {}
         return rows
 

@@ -10,6 +10,7 @@ from tests.tracker.api.uploading import upload
 from tests.tracker.endpoint.cards import card
 from tests.tracker.serving import Served, identity, served
 from tests.tracker.work.world import SUBMITTER
+from validators.audit import Audit
 from workunits.ids import BlobRef
 from workunits.metainfo import hash_stream
 from workunits.models.apikey import hash_of, secret_of
@@ -38,6 +39,13 @@ async def publish(
     claim = Publish(name, ref_of(raw))
     answer: dict[str, object] = await tracker.say(tracker.sign(claim, author), status)
     return answer
+
+
+async def audit(tracker: Served) -> None:
+    """Replay the ledger as a stranger would."""
+    replayed = Audit(tracker.running.identity.key)
+    for entry in (await tracker.ask("/api/v1/ledger"))["entries"]:
+        replayed.take(bytes.fromhex(entry["entry"]))
 
 
 async def test_a_published_model_is_listed_tracked_and_has_a_job(tmp_path: Path) -> None:
@@ -150,6 +158,20 @@ async def test_a_key_is_prepaid_shown_by_its_hash_and_paid_back(tmp_path: Path) 
         await tracker.say(tracker.sign(OpenKey(KEY, "editor", 1, 60), SUBMITTER), 403)
         ledger = await tracker.ask("/api/v1/ledger")
         assert ledger["entries"][-1]["type"] == "transfer"
+        await audit(tracker)
+
+
+async def test_the_operator_opens_a_key_with_what_it_has(tmp_path: Path) -> None:
+    async with served(tmp_path) as tracker:
+        operator = tracker.running.identity.key
+        await tracker.say(tracker.sign(OpenKey(KEY, "own", 300, 60)), 403)
+        await tracker.grant(operator, 1000)
+        await tracker.say(tracker.sign(OpenKey(KEY, "own", 300, 60)))
+        closed = await tracker.say(tracker.sign(CloseKey(KEY)))
+        assert closed["result"]["returned"] == 300
+        account = await tracker.ask(f"/api/v1/accounts/{operator.hex()}")
+        assert account["balance"] == 1000
+        await audit(tracker)
 
 
 async def test_what_a_key_prepaid_is_not_spent_on_jobs_of_models(tmp_path: Path) -> None:
