@@ -17,6 +17,7 @@ import aiohttp
 
 from client.api_keys import MAX_KEYS, ApiKeyView
 from client.json_fields import JsonFields, decode_object
+from client.models.view import ModelView
 from client.peers.reach import MAX_REACH, UNKNOWN, Reach, parse_reach
 from client.views import (
     MAX_PAGE,
@@ -341,6 +342,11 @@ class TrackerApi:
         """The API keys of who signed the query ``signed`` (``workunits.passes``), oldest first."""
         fields = await self._object("GET", "keys", query=signed)
         return tuple(ApiKeyView.read(group) for group in fields.groups("keys", MAX_KEYS))
+
+    async def models(self) -> tuple[ModelView, ...]:
+        """The models that can be asked, oldest first."""
+        groups = (await self._object("GET", "models")).groups("models", 10_000)
+        return tuple(ModelView.read(group) for group in groups)
 
     async def peers(self) -> tuple[PeerView, ...]:
         """All peers that the tracker knows."""

@@ -32,6 +32,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "cancel": ("client.commands.jobs:cancel", "End a job of yours."),
     },
     "Use language models": {
+        "model": ("client.commands.model:model", "Put up, list and fetch language models."),
         "chat": ("client.commands.chat:chat", "Talk to a model whose answers are verified."),
     },
     "Share files": {

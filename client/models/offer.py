@@ -1,0 +1,143 @@
+"""What is put up when a model is published: its file, its image, its card, all of them blobs."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from client.config import Config
+from client.hashes import Hashes
+from client.models import package
+from client.models.convert import convert
+from client.sharing import Shared, describe
+from workunits.errors import LocalError, MalformedError, UnavailableError
+from workunits.ids import BlobRef
+from workunits.images import Image, Layer
+from workunits.metainfo import Hasher
+from workunits.models.card import ModelCard
+from workunits.models.gguf import Gguf, read_header
+from workunits.models.program import Engine
+from workunits.models.vocabulary import Vocabulary
+
+Say = Callable[[str], None]
+Watch = Callable[[int, int], None]
+MODELS = "models"
+"""Folder of the cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What a person says of a model beside its file. ``template`` replaces the file's own; gaps
+    are thousandths of a logit, 0 for exact comparison."""
+
+    engine: Engine
+    image: str = ""
+    name: str = ""
+    context: int = 0
+    price: int = 1
+    gaps: tuple[int, int] = (0, 0)
+    template: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A card, and the files that it names."""
+
+    card: ModelCard
+    raw: bytes
+    ref: BlobRef
+    files: tuple[Shared, ...]
+
+
+def prepare(
+    config: Config,
+    model: str,
+    wishes: Wishes,
+    layers: Callable[[Engine, str], tuple[str, Sequence[tuple[bytes, Path]]]],
+    say: Say,
+    watch: Watch = lambda done, total: None,
+) -> Offer:
+    """Read the model that ``model`` names, a file or a package, and make its card.
+
+    ``layers`` gives name and layers of the image of an engine, made if need be. Blocks. Raises
+    ``MalformedError`` or ``LimitError`` for a file that no engine should see, ``UnavailableError``
+    for what is not to be had.
+    """
+    path = locate(config, model, say)
+    original = read_header(path)
+    vocabulary = None
+    if wishes.engine is Engine.CTRANSFORMERS:
+        vocabulary = _alone(Vocabulary.of(original))
+        path = _converted(config, path, original, say, watch)
+    gguf = read_header(path)
+    hashes = Hashes(config.cache / "hashes")
+    file = describe(path, hashes, watch=watch)
+    # Before the image is built, which may take minutes.
+    Vocabulary.of(original)
+    image, tars = layers(wishes.engine, wishes.image)
+    shared = [(diff, describe(tar, hashes)) for diff, tar in tars]
+    card = ModelCard.of(
+        gguf,
+        ref_of(file),
+        engine=wishes.engine,
+        image=Image(image, tuple(Layer(diff, ref_of(each)) for diff, each in shared)),
+        name=wishes.name,
+        context=wishes.context,
+        price=wishes.price,
+        gaps=wishes.gaps,
+        template=wishes.template,
+        vocabulary=vocabulary,
+    )
+    raw = card.encode()
+    return Offer(card, raw, blob_of(raw), (file, *(each for _, each in shared)))
+
+
+def locate(config: Config, model: str, say: Say) -> Path:
+    """The file that ``model`` names, itself or by a package. Raises ``UnavailableError``."""
+    path = Path(model)
+    if path.is_file():
+        return path
+    if "/" in model or model.endswith(package.SUFFIX):
+        raise UnavailableError(f"there is no file {model}", hint="Check the path.")
+    return package.find(model, config.cache / MODELS, say)
+
+
+def ref_of(share: Shared) -> BlobRef:
+    """The blob that a file is."""
+    info = share.document.info
+    if info.v1 is None or info.v2 is None or not info.single:
+        raise MalformedError(f"{share.path} is no single file")
+    return BlobRef(info.v2, info.v1, info.content)
+
+
+def blob_of(raw: bytes) -> BlobRef:
+    """The blob that ``raw`` is."""
+    hasher = Hasher(len(raw))
+    hasher.update(raw)
+    return hasher.finish().info.ref
+
+
+def _alone(vocabulary: Vocabulary) -> Vocabulary:
+    """The vocabulary as ctransformers uses it: it knows one end of a text only."""
+    from dataclasses import replace
+
+    return replace(vocabulary, ends=frozenset({vocabulary.eos}))
+
+
+def _converted(config: Config, path: Path, original: Gguf, say: Say, watch: Watch) -> Path:
+    """The file that ctransformers reads, which is kept in the cache."""
+    share = describe(path, Hashes(config.cache / "hashes"), watch=watch)
+    folder = config.cache / MODELS / "ctransformers"
+    target = folder / f"{ref_of(share).v2.hex()[:32]}.gguf"
+    if target.is_file():
+        return target
+    say("converting the model for ctransformers")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        part = target.with_suffix(".part")
+        convert(path, part, watch)
+        part.replace(target)
+    except OSError as error:
+        raise LocalError(
+            f"{folder}: {error.strerror or error}", hint="Check the disk and try again."
+        ) from None
+    return target
