@@ -51,7 +51,7 @@ class Anthropic:
         """``POST /v1/messages/count_tokens``."""
         model, talk = parse_count(await read_body(request))
         served = self.counter.find(model)
-        language = self.counter.languages(served)
+        language = await self.counter.languages(served)
         ids = await tokens(language, talk, served.card.context, "messages")
         return web.json_response({"input_tokens": len(ids)})
 

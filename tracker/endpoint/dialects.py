@@ -1,10 +1,13 @@
 """The ``Language`` of a model, from its card: its vocabulary and its chat template."""
 
+import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 
 from tracker.endpoint import language
 from tracker.endpoint.parlour import Served
 from tracker.endpoint.wishes import Turn
+from workunits.errors import SwarmError
 from workunits.models.card import ModelCard
 from workunits.models.template import Guard, Message, render
 from workunits.models.tokenizer import Decoder, Tokenizer
@@ -50,15 +53,31 @@ class Dialect:
 
 
 class Dialects:
-    """The dialects of all models; each is made when it is first needed."""
+    """The dialects of all models; each is made in a thread when it is first needed."""
 
     def __init__(self) -> None:
         self._made: dict[str, Dialect] = {}
+        self._making = asyncio.Lock()
 
-    def __call__(self, served: Served) -> Dialect:
+    async def __call__(self, served: Served) -> Dialect:
         """That of a model. Raises ``MalformedError``."""
         card = served.card
+        if made := self._known(card):
+            return made
+        async with self._making:
+            if made := self._known(card):
+                return made
+            found = await asyncio.to_thread(_warmed, card)
+            self._made[card.name] = found
+            return found
+
+    def _known(self, card: ModelCard) -> Dialect | None:
         made = self._made.get(card.name)
-        if made is None or made.card is not card:
-            made = self._made[card.name] = Dialect(card)
-        return made
+        return made if made is not None and made.card is card else None
+
+
+def _warmed(card: ModelCard) -> Dialect:
+    dialect = Dialect(card)
+    with suppress(SwarmError):  # what is wrong with a template is for whoever asks
+        dialect.chat([Turn("user", "Hello")])
+    return dialect

@@ -19,8 +19,11 @@ from workunits.models.request import MAX_NEW, NONCE_SIZE, Request
 USUAL_MOST = 2048
 """Tokens of an answer that nobody gave a limit, if the context has so many left."""
 
-AT_ONCE = 1 << 16
-"""Letters that are tokenized on the spot; more of them take a thread."""
+AT_ONCE = 1 << 13
+"""Bytes that are tokenized on the spot; more of them take a thread."""
+
+TURN = 100
+"""Bytes that take as long as the marks of one turn."""
 
 Tell = Callable[[int, Piece], Awaitable[None]]
 """Takes which answer, and more of its text."""
@@ -91,7 +94,7 @@ class Counter:
         """Turn prompts into tokens, and check that they fit. Raises ``ApiError``; ``field_`` is
         the field that the prompts came in."""
         served = self.find(wish.model)
-        language = self.languages(served)
+        language = await self.languages(served)
         context = served.card.context
         all_ids = [await tokens(language, prompt, context, field_) for prompt in prompts]
         if not all(all_ids):
@@ -127,7 +130,8 @@ async def tokens(language: Language, prompt: Prompt, context: int, field_: str) 
     if size // language.longest > context:
         raise overflow(context, size // language.longest, 1, field_, least=True)
     try:
-        if size <= AT_ONCE:
+        turns = len(prompt.turns) if isinstance(prompt, Talk) else 0
+        if size + TURN * turns <= AT_ONCE:
             return _encode(language, prompt)
         return await asyncio.to_thread(_encode, language, prompt)
     except LimitError as error:

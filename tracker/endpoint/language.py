@@ -1,6 +1,6 @@
 """Between text and the token ids of one model."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeAlias
 
 from tracker.endpoint.parlour import Served
@@ -45,4 +45,4 @@ class Language(Protocol):
         """A new one."""
 
 
-Languages: TypeAlias = Callable[[Served], Language]
+Languages: TypeAlias = Callable[[Served], Awaitable[Language]]
