@@ -101,6 +101,6 @@ class Parlour(Protocol):
         """Begin a request; one that is not ``urgent`` comes after all that are.
 
         Raises ``BrokeError`` when the key's budget does not cover it, ``CrowdedError`` (with
-        ``seconds`` to wait) when its rate is over, and ``UnavailableError`` when nobody is there
-        to answer.
+        ``seconds`` to wait) when its rate is over, and its kind ``AbsentError`` when nobody is
+        there to answer.
         """
