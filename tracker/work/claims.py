@@ -13,7 +13,8 @@ class Claim:
     """What one execution claims so far; with ``finish`` it is all.
 
     ``given`` is what it was told that others claim: it may leave out as much of it at its start.
-    ``altered`` is whether that was a trap, ``lost`` whether the claim was too much to be kept.
+    ``weight`` is how many tokens its peer was sent for it, while it is leased. ``altered`` is
+    whether that was a trap, ``lost`` whether the claim was too much to be kept.
     """
 
     given: tuple[int, ...] = ()
@@ -22,6 +23,7 @@ class Claim:
     begun: bool = False
     altered: bool = False
     lost: bool = False
+    weight: int = 0
 
     def hear(self, tokens: Tokens, most: int) -> None:
         """Take the next tokens, of ``most`` in all. After a break of its session a peer says all

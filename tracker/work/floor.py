@@ -168,8 +168,7 @@ class Floor:
         unit.committed.append(execution)
         unit.owners |= {peer.key, peer.owner}
         peer.leased -= 1
-        if unit.query:
-            self._free(peer)
+        self._free(execution)
         unit.job.executions += 1
         unit.job.version += 1
         self.touch(execution)
@@ -191,8 +190,7 @@ class Floor:
         if execution.doing is Doing.LEASED:
             unit.leased.remove(execution)
             peer.leased -= 1
-            if unit.query:
-                self._free(peer)
+            self._free(execution)
             if peer.hungry:
                 self.hungry[peer] = None
         else:
@@ -209,9 +207,14 @@ class Floor:
         execution.peer.live.pop(execution.token, None)
         self.touch(execution)
 
-    def _free(self, peer: Peer) -> None:
-        peer.seats -= 1
-        self.freed[peer] = None
+    def _free(self, execution: Execution) -> None:
+        peer = execution.peer
+        if execution.claim:
+            peer.burden -= execution.claim.weight
+            execution.claim.weight = 0
+        if execution.unit.query:
+            peer.seats -= 1
+            self.freed[peer] = None
 
     def retire(self, unit: Unit) -> None:
         """Forget a unit that has its verdict, and close its job with the last one."""

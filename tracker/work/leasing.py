@@ -178,6 +178,9 @@ class Leasing:
         seconds = self.seconds(execution)
         floor.alarm(now + seconds, execution, 0)
         ask = self._hints.ask(execution) if unit.job.manifest.program.model else None
+        if ask and execution.claim:
+            execution.claim.weight = ask.weight
+            peer.burden += ask.weight
         floor.outbox.lease(execution, seconds, ask)
 
     @staticmethod

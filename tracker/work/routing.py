@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from tracker.work.floor import Floor
 from tracker.work.leasing import FETCHING, Leasing
 from tracker.work.query import Query
-from tracker.work.state import Execution, Job, Peer, Unit
+from tracker.work.state import MAX_BURDEN, Execution, Job, Peer, Unit
 from tracker.work.table import Stage
 from workunits.ids import JobId
 
@@ -242,7 +242,8 @@ def _is_there(peer: Peer) -> bool:
 def _is_free(peer: Peer) -> bool:
     """Whether a peer has a core for one more unit that somebody waits for."""
     cores = peer.offerings.cores if peer.offerings else 1
-    return _is_there(peer) and peer.seats < cores and peer.leased < peer.hold + cores
+    fits = peer.seats < cores and peer.leased < peer.hold + cores and peer.burden <= MAX_BURDEN
+    return fits and _is_there(peer)
 
 
 def _has_room(peer: Peer, job: Job) -> bool:

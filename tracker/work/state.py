@@ -27,6 +27,10 @@ from workunits.wire.handshake import Offerings
 MAX_IN_FLIGHT = 50_000
 """Units of one job that may be between first lease and verdict: bounds the desk's memory."""
 
+MAX_BURDEN = 1 << 20
+"""Tokens of prompts and claims, beyond which a peer is sent no more of them before it commits; half
+of what a volunteer takes."""
+
 MAX_SEARCH = 16
 """Given-up units that are looked at before a fresh one is handed out."""
 
@@ -49,7 +53,7 @@ class Peer:
 
     ``larder`` is what it holds, while connected;
     ``hold`` is the most uncommitted leases that it wants, ``leased`` how many it has, ``seats`` how
-    many of these somebody waits for; ``checks``
+    many of these somebody waits for, ``burden`` the tokens that it was sent with them; ``checks``
     are the units that it was drawn to recompute and has not been leased yet; ``held`` its accepted
     results that are not final. ``alone`` counts its results in units that failed because no two
     agreed, ``late`` leases that it let run out. ``scores`` are verified executions by kind of work,
@@ -65,6 +69,7 @@ class Peer:
     hold: int = 0
     leased: int = 0
     seats: int = 0
+    burden: int = 0
     right: int = 0
     wrong: int = 0
     withheld: int = 0
@@ -82,7 +87,7 @@ class Peer:
     @property
     def hungry(self) -> bool:
         """Whether it wants more leases now."""
-        if not self.connected or self.banned:
+        if not self.connected or self.banned or self.burden > MAX_BURDEN:
             return False
         return self.leased < (min(self.hold, 1) if self.doubtful else self.hold)
 

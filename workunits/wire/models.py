@@ -45,6 +45,13 @@ class Ask:
     stream: bool = False
     top: int = 0
 
+    @property
+    def weight(self) -> int:
+        """Tokens that whoever takes it has to keep."""
+        asked = self.request
+        own = len(asked.prompt) + len(asked.form) // 4 if asked else 0
+        return len(self.given) + own + 1
+
     def value(self) -> dict[str, object]:
         return {
             "finish": self.finish.value if self.finish else "",

@@ -260,6 +260,7 @@ class Asked(RuleBasedStateMachine):
             doing = [each for each in peer.live.values() if each.doing is Doing.LEASED]
             assert peer.seats == sum(each.unit.query is not None for each in doing)
             assert peer.leased == len(doing)
+            assert peer.burden == sum(each.claim.weight for each in doing if each.claim)
             assert peer.seats <= CORES + 1
 
     @invariant()

@@ -387,3 +387,35 @@ def test_finish_is_told_once() -> None:
     settle(chat, heir)
     assert ears.finish is Finish.LENGTH
     assert ears.ruling is not None
+
+
+def test_a_peer_is_not_sent_more_prompts_than_it_can_keep(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tracker.work.routing.MAX_BURDEN", 40)
+    chat = trusted()
+    worker = chat.peer("worker", cores=2, hold=5)
+    for _ in range(2):
+        chat.ask(a_request(prompt=50))
+    assert len(worker.leases) == 1
+    assert chat.world.desk.peers[worker.key].burden == 51
+    settle(chat, worker)
+    assert len(worker.leases) == 1
+
+
+def test_a_checker_is_not_sent_more_claims_than_it_can_keep(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tracker.work.state.MAX_BURDEN", 8)
+    chat = trusted()
+    chat.world.submit(chat_manifest(budget=0, units=4, nonce=2))
+    worker = chat.peer("worker", hold=4)
+    for token in sorted(worker.leases):
+        chat.say(worker, truth(REQUEST).tokens, finish=Finish.LENGTH, token=token)
+        chat.commit(worker, answered(REQUEST, truth(REQUEST)), token)
+    checker = chat.peer("checker", hold=4)
+    assert len(checker.leases) == 2, "six tokens each"
+    for token in sorted(checker.leases):
+        chat.commit(checker, answered(REQUEST, truth(REQUEST)), token)
+    assert len(checker.leases) == 2
+    peer = chat.world.desk.peers[checker.key]
+    checker.release()
+    assert peer.burden <= 12
