@@ -2,12 +2,12 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
 from tracker.endpoint.errors import ApiError, Fault, invalid
-from tracker.endpoint.keys import ApiKey
+from tracker.endpoint.keys import ApiKey, BrokeError, CrowdedError
 from tracker.endpoint.language import Language, Languages
 from tracker.endpoint.narration import Narrator, Piece, Weighed, text_of
 from tracker.endpoint.parlour import Call, Heard, Parlour, Served, Settled
@@ -178,43 +178,77 @@ async def ask(
     cancelled, no call is left open. Raises what ``Parlour.ask`` and ``Call.events`` raise.
     """
     outcomes: list[Outcome] = []
+    # Stop sequences are found, and probabilities told, in tokens as they come.
+    stream = bool(tell or inquiry.wish.stops or inquiry.wish.top)
 
-    async def follow(index: int, call: Call) -> None:
-        outcome = await _follow(inquiry, index, call, tell)
+    async def follow(index: int, calls: "_Calls") -> None:
+        try:
+            outcome = await _follow(inquiry, index, calls.call(index), tell)
+        except RefusedError as error:
+            if tell or isinstance(error, ApiError | CrowdedError | BrokeError):
+                raise
+            # Nobody has seen anything of the answer that came to nothing.
+            outcome = await _follow(inquiry, index, calls.again(index), tell)
         outcomes.append(outcome)
         if over:
             await over(outcome)
 
-    stream = tell is not None
-    async with _calls(counter.parlour, key, inquiry, stream=stream, urgent=urgent) as calls:
-        if len(calls) == 1:
-            await follow(0, calls[0])
+    async with _Calls(counter.parlour, key, inquiry, stream, urgent) as calls:
+        if len(inquiry.requests) == 1:
+            await follow(0, calls)
         else:
             async with asyncio.TaskGroup() as group:
-                for index, call in enumerate(calls):
-                    group.create_task(follow(index, call))
+                for index in range(len(inquiry.requests)):
+                    group.create_task(follow(index, calls))
     return sorted(outcomes, key=lambda each: each.index)
 
 
-@asynccontextmanager
-async def _calls(
-    parlour: Parlour, key: ApiKey, inquiry: Inquiry, *, stream: bool, urgent: bool
-) -> AsyncIterator[list[Call]]:
-    calls: list[Call] = []
-    # Stop sequences are found, and probabilities told, in tokens as they come.
-    stream = stream or bool(inquiry.wish.stops or inquiry.wish.top)
-    try:
-        for request in inquiry.requests:
-            call = parlour.ask(
-                *(key, inquiry.served, request),
-                stream=stream,
-                top=inquiry.wish.top,
-                urgent=urgent,
-            )
-            calls.append(call)
-        yield calls
-    finally:
-        for call in calls:
+class _Calls:
+    """The calls of an inquiry. All begin together, and none is left open at the end."""
+
+    def __init__(
+        self, parlour: Parlour, key: ApiKey, inquiry: Inquiry, stream: bool, urgent: bool
+    ) -> None:
+        self._parlour = parlour
+        self._key = key
+        self._inquiry = inquiry
+        self._stream = stream
+        self._urgent = urgent
+        self._calls: list[Call] = []
+        self._over: list[Call] = []
+
+    async def __aenter__(self) -> Self:
+        try:
+            for request in self._inquiry.requests:
+                self._calls.append(self._ask(request))
+        except BaseException:
+            await self._close()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._close()
+
+    def call(self, index: int) -> Call:
+        """The call for one answer."""
+        return self._calls[index]
+
+    def again(self, index: int) -> Call:
+        """Another call for the same answer."""
+        self._over.append(self._calls[index])
+        self._calls[index] = self._ask(self._inquiry.requests[index])
+        return self._calls[index]
+
+    def _ask(self, request: Request) -> Call:
+        return self._parlour.ask(
+            *(self._key, self._inquiry.served, request),
+            stream=self._stream,
+            top=self._inquiry.wish.top,
+            urgent=self._urgent,
+        )
+
+    async def _close(self) -> None:
+        for call in (*self._over, *self._calls):
             await call.close()
 
 

@@ -13,6 +13,7 @@ from tests.tracker.endpoint.tiny import DIALECT, END, NAME, ids
 from tracker.endpoint.fake import ENTRY, VALIDATOR, WORKER
 from tracker.endpoint.keys import AbsentError
 from tracker.endpoint.wishes import Turn
+from workunits.errors import RefusedError
 
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 HELLO = [{"role": "user", "content": "Hello"}]
@@ -319,6 +320,29 @@ async def test_a_failure_in_mid_stream_is_an_event_and_one_before_is_a_status(
         assert response.status == 503
         assert response.headers["Retry-After"] == "13"
     assert all(call.closed for call in serving.parlour.calls)
+
+
+@pytest.mark.parametrize("settings", [{}, {"stop": "never"}])
+async def test_what_nobody_has_seen_is_asked_again_in_silence(
+    serving: Serving, settings: dict[str, str]
+) -> None:
+    failure = RefusedError("no answer could be verified")
+    script = serving.say("abcdef", failure=failure, failure_after=3, hold_after=0)
+    headers = {"X-Swarm-Verify": "before"}
+    response = serving.post(CHAT, json=chat(**settings), headers=headers)
+    async with asyncio.TaskGroup() as group:
+        asking = group.create_task(_begin(response))
+        await until(lambda: serving.parlour.calls)
+        serving.say("right")
+        script.go.set()
+        answer = await (await asking).json()
+    assert answer["choices"][0]["message"]["content"] == "right"
+    assert len(serving.parlour.calls) == 2
+    assert all(call.closed for call in serving.parlour.calls)
+    serving.say("abcdef", failure=failure, failure_after=3)
+    answer = await serving.ask(CHAT, 503, json=chat(**settings))
+    assert "verified" in answer["error"]["message"]
+    assert len(serving.parlour.calls) == 4
 
 
 async def test_one_call_that_fails_closes_the_others(serving: Serving) -> None:
