@@ -11,7 +11,7 @@ WHOLE  := tests/acceptance tests/sandbox tests/interop
 
 .PHONY: demo test bench trust lint clean
 
-demo: $(VENV)/installed
+demo: $(VENV)/installed-demo
 	@$(BIN)/python -m examples.demo
 
 test: $(VENV)/installed-dev lint
@@ -36,6 +36,11 @@ clean:
 $(VENV)/installed: setup.cfg pyproject.toml | $(VENV)/bin/python
 	@echo "Installing Open-Swarm into $(VENV)"
 	@$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/installed-demo: $(VENV)/installed
+	@echo "Installing OpenAI's client for the demo into $(VENV)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[demo]"
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed

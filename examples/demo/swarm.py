@@ -89,6 +89,10 @@ class Swarm:
         arguments = ["volunteer", "--cpus", "1", "--memory", "512MiB", "--json", *options]
         self._start(peer, [*(program or SWARM), *arguments], extra)
 
+    def background(self, peer: Peer, *arguments: str) -> None:
+        """Run a command as ``peer`` until everything ends."""
+        self._start(peer, [*SWARM, *arguments])
+
     def stop_all(self) -> None:
         """Stop every process that runs: the peers together, then the tracker."""
         self.stop_peers()
@@ -218,3 +222,4 @@ def stop(*processes: subprocess.Popen[bytes]) -> None:
 SWARM = [sys.executable, "-m", "openswarm"]
 LIAR = [sys.executable, "-m", "examples.demo.liar"]
 COPYCAT = [sys.executable, "-m", "examples.demo.copycat"]
+THRIFTY = [sys.executable, "-m", "examples.demo.thrifty"]
