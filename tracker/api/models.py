@@ -105,7 +105,7 @@ class Models:
                 raise RefusedError("this statement is about something else")
         left = key.left
         self.parlour.pay_back()
-        return self._key(key) | ({"returned": left} if key.closed else {}), rows
+        return self._key(key) | ({"returned": left - key.left} if key.closed else {}), rows
 
     async def _fetch(self, ref: BlobRef) -> ModelCard:
         """The card at ``ref``, from the tracker's own blobs."""
@@ -115,7 +115,7 @@ class Models:
         if card is None:
             raise RefusedError(
                 "the tracker does not have the model's card",
-                hint="Upload it first; `swarm model publish` does.",
+                hint="Upload it first; `swarm model add` does.",
             )
         return card
 

@@ -208,6 +208,7 @@ class SwarmParlour:
             if spoke is not None and now - spoke >= self._waiting.verdict:
                 call.unverified("nobody who could check the answer did so in time")
         self._close_idle()
+        self.pay_back()
         self._sessions.apply()
 
     # -- jobs and money ---------------------------------------------------------------------
@@ -248,11 +249,16 @@ class SwarmParlour:
             log.info("minted %d credits of working capital for models", lack)
 
     def pay_back(self) -> None:
-        """Pay back what is left of closed keys, and keep what changed in any."""
-        desk = self._sessions.desk
+        """Pay back what is left of closed keys, and keep what changed in any.
+
+        Where the operator has spent what it owes, it is paid when it has as much again.
+        """
+        desk, own = self._sessions.desk, self._identity.key
         for key in self.keys.owed():
             amount = key.left
-            if key.owner != self._identity.key:
+            if key.owner != own:
+                if desk.book.balance(own) < amount:
+                    continue
                 desk.book.transfer(key.owner, amount, self._say(Pay(key.owner, amount)))
             self.keys.refunded(key, amount)
         desk.floor.outbox.rows += self.keys.take()

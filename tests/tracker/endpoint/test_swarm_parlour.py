@@ -9,7 +9,7 @@ import pytest
 
 from tests.tracker.endpoint.cards import card
 from tests.tracker.work.chat import DISK, Chat, a_request, answered, lie, only, truth
-from tests.tracker.work.world import OPERATOR, SUBMITTER, Actor, World
+from tests.tracker.work.world import OPERATOR, SUBMITTER, Actor, World, granted
 from tracker.endpoint import tab as tabs
 from tracker.endpoint.call import SwarmCall
 from tracker.endpoint.catalogue import Catalogue, Published
@@ -24,7 +24,7 @@ from tracker.work.desk import Desk
 from tracker.work.state import Job
 from workunits import entries
 from workunits.errors import RefusedError
-from workunits.ids import BlobRef
+from workunits.ids import BlobRef, PeerKey
 from workunits.models.answer import Finish
 from workunits.models.card import ModelCard
 from workunits.models.request import Request, pack_ids
@@ -586,6 +586,20 @@ async def test_what_is_left_of_a_closed_key_is_paid_back_when_its_requests_have_
     assert salon.world.desk.book.balance(SUBMITTER.key) == before + BUDGET - salon.key.spent
     assert salon.key.spent > 0
     salon.world.audit()
+
+
+async def test_a_closed_key_is_paid_back_when_the_operator_has_the_credits_again() -> None:
+    salon = Salon()
+    book = salon.world.desk.book
+    before = book.balance(SUBMITTER.key)
+    other = PeerKey(b"x" * 32)
+    book.transfer(other, BUDGET, granted(other, BUDGET))
+    salon.keys.close(SUBMITTER.key, HASH, OPERATOR.key)
+    salon.look(1.0)
+    assert (salon.key.left, book.balance(SUBMITTER.key)) == (BUDGET, before)
+    book.mint(OPERATOR.key, BUDGET, granted(OPERATOR.key, BUDGET))
+    salon.look(1.0)
+    assert (salon.key.left, book.balance(SUBMITTER.key)) == (0, before + BUDGET)
 
 
 async def test_what_a_model_was_asked_is_counted() -> None:
