@@ -3,11 +3,13 @@
 What is fetched and built outlives a test run in the cache of ``tests.engine``.
 """
 
+import os
 import zipfile
 from pathlib import Path
 
 import pytest
 
+from client.models.convert import convert
 from sandbox.engine import Engine as Docker
 from sandbox.models import build
 from sandbox.models.pypi import Package, fetch
@@ -48,3 +50,14 @@ def llama_image(docker_engine: Docker) -> str:
 def ctransformers_image(docker_engine: Docker) -> str:
     """Content hash of the image of ctransformers, which the Docker engine has."""
     return build.engine_image(Engine.CTRANSFORMERS, docker_engine.url, cache_folder(), print)
+
+
+@pytest.fixture(scope="session")
+def ctransformers_model(smollm: Path) -> Path:
+    """The real model as ctransformers reads it."""
+    path = smollm.parent / "SmolLM2-135M-Instruct.Q4_1.v2.gguf"
+    if not path.exists():
+        part = path.with_suffix(f".{os.getpid()}")
+        convert(smollm, part)
+        part.replace(path)
+    return path

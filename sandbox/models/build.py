@@ -87,6 +87,13 @@ _FASTER = {
 }
 
 
+_QUICKER = (
+    "set_target_properties(llama PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 40)\n"
+    "target_compile_options(llama PRIVATE -O1)"
+)
+"""The part without numbers (150 architectures) takes half the time this way; ggml is as it was."""
+
+
 class Kernels(StrEnum):
     """Which matrix products llama.cpp has.
 
@@ -105,9 +112,10 @@ def _make(kernels: Kernels) -> str:
     flags = [_FASTER.get(flag, flag) if fast else flag for flag in FLAGS]
     return "\n".join(
         (
+            f"echo '{_QUICKER}' >> /src/vendor/llama.cpp/src/CMakeLists.txt",
             "cmake -G Ninja -S /src/vendor/llama.cpp -B /src/made '" + "' '".join(flags) + "'",
             "cmake --build /src/made --target llama",
-            "mkdir /made",
+            "cmake -E make_directory /made",
             *(f"strip -o /made/{name} /src/made/bin/{name}" for name in LIBRARIES),
         )
     )
@@ -254,7 +262,7 @@ def _libraries(cache: Path, say: Say, kernels: Kernels) -> Path:
         words = ("--variant=extract", f"--include={','.join(COMPILER)}")
         hooks = (
             f"--extract-hook=copy-in {source} /",
-            '--extract-hook=chroot "$1" nice sh -e /src/make.sh',
+            '--extract-hook=nice chroot "$1" sh -e /src/make.sh',
         )
         image.bootstrap(
             (*words, *hooks, image.SUITE), tar, lambda name: name.startswith("made/lib")

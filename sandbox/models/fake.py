@@ -208,7 +208,12 @@ class FakeModelCell:
         ]
         seconds = len(own) * self._models.token_seconds * self._models.check_share
         await self._sleep(seconds)
-        wrong = not gaps or any(ends[:-1]) or ends[-1] is not given.finish
+        wrong = (
+            not gaps
+            or max(given.tokens) >= self._models.vocabulary
+            or any(ends[:-1])
+            or ends[-1] is not given.finish
+        )
         found = Gaps(math.inf, math.inf) if wrong else Gaps(sum(gaps) / len(gaps), max(gaps))
         return Answered(given.tokens, given.finish or Finish.HALTED, agreed, found)
 

@@ -5,6 +5,7 @@ much as to generate them.
 """
 
 import ctypes
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,9 @@ import numpy as np
 
 LIBRARY = "/opt/engine/site/libctransformers.so"
 BATCH = 512
+_BYTE = re.compile(rb"<0x([0-9A-F]{2})>")
+_BYTES = re.compile(rb"(<0x[0-9A-F]{2}>)+")
+"""How a converted file writes tokens that are parts of characters."""
 
 
 class _Config(ctypes.Structure):
@@ -49,7 +53,13 @@ class Ctransformers:
         """See ``answer.Engine``."""
         if not self._pieces:
             piece = self._api.ctransformers_llm_detokenize
-            self._pieces = [piece(self._model, each) or b"" for each in range(self.vocabulary)]
+            words = [piece(self._model, each) or b"" for each in range(self.vocabulary)]
+            self._pieces = [
+                _BYTE.sub(lambda found: bytes((int(found[1], 16),)), word)
+                if _BYTES.fullmatch(word)
+                else word
+                for word in words
+            ]
         return self._pieces
 
     def start(self) -> None:
