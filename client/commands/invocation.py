@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from client.jobs.jobfile import Draft
+    from client.jobs.model import Models
     from client.tracker_api import TrackerApi
     from workunits.signing import Identity
 
@@ -55,10 +56,16 @@ class Invocation:
         only ``serving`` its files needs it."""
         from client.jobs import jobfile, sharing
 
+        def models() -> "Models":
+            from client.models.cards import models_of
+
+            return models_of(self.config, self.note)
+
         return jobfile.load(
             path,
             self.runtime_image,
             lambda image: sharing.layers_of(self.config, image, self.note),
+            models,
             serving=serving,
         )
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import click
 
 from client import terminal
+from client.commands.calibrate import calibrate
 from client.commands.invocation import Invocation, command, option
 from client.commands.network import network_options
 from client.jobs.quantities import format_size, plural
-from workunits.errors import LimitError, MalformedError, UnavailableError
+from workunits.errors import LimitError, MalformedError
 
 if TYPE_CHECKING:
     from client.models.offer import Offer, Wishes
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from client.peers.network import Network
     from client.tracker_api import TrackerApi
     from workunits.ids import BlobRef
-    from workunits.models.card import ModelCard
     from workunits.models.program import Engine
     from workunits.statements import Claim
 
@@ -163,9 +163,11 @@ async def list_(call: Invocation) -> None:
 @click.argument("name")
 async def show(call: Invocation, name: str) -> None:
     """Show all that is known of a model: its card, which is made of its file's own words."""
+    from client.models.cards import fetch_card, find_model
+
     async with call.tracker() as tracker:
-        view = await _find(tracker, name)
-        card = await _card(tracker, view)
+        view = await find_model(tracker, name)
+        card = await fetch_card(tracker, view)
     vocabulary = card.vocabulary
     if call.json:
         about = {"vocabulary": len(vocabulary), "tokenizer": vocabulary.pre or vocabulary.model}
@@ -208,14 +210,15 @@ async def fetch(call: Invocation, name: str, with_image: bool, network: "Network
 
     from client.blobs import BlobStore
     from client.inventory import Inventory
+    from client.models.cards import fetch_card, find_model
     from client.participation import known_identity
     from client.peers.engine import asked, choose
     from client.tracker_api import check_url
     from workunits.models.gguf import read_header
 
     async with call.tracker() as tracker:
-        view = await _find(tracker, name)
-        card = await _card(tracker, view)
+        view = await find_model(tracker, name)
+        card = await fetch_card(tracker, view)
     refs = {"model": card.file}
     if with_image:
         refs |= {f"image {at}": ref for at, ref in enumerate(card.image.refs, start=1)}
@@ -267,12 +270,12 @@ def _template(path: Path) -> str:
 
 async def _prepare(call: Invocation, source: str, wishes: "Wishes", kernels: str) -> "Offer":
     from client.commands.gauges import gauge
-    from client.models.offer import prepare
+    from client.models.offer import layers_of, prepare
 
     halt = Event()
 
     def layers(engine: "Engine", image: str) -> "tuple[str, Sequence[tuple[bytes, Path]]]":
-        return _layers(call, engine, image, kernels)
+        return layers_of(call.config, engine, image, call.note, kernels)
 
     with gauge(call, f"reading {Path(source).name}") as bar:
 
@@ -287,25 +290,6 @@ async def _prepare(call: Invocation, source: str, wishes: "Wishes", kernels: str
             )
         finally:
             halt.set()  # else Ctrl-C would wait for the thread
-
-
-def _layers(
-    call: Invocation, engine: "Engine", image: str, kernels: str
-) -> "tuple[str, Sequence[tuple[bytes, Path]]]":
-    if image:
-        from client.jobs.sharing import layers_of
-
-        found = layers_of(call.config, image, call.note)
-        if found is None:
-            raise UnavailableError(
-                f"the image {image[:19]} is not here",
-                hint="See `swarm image list`, or leave --image out.",
-            )
-        return image, found
-    from sandbox.models.build import Kernels, build, content_hash
-
-    made = build(engine, call.config.images, call.note, Kernels(kernels))
-    return content_hash(made), made
 
 
 async def _publish(call: Invocation, tracker: "TrackerApi", offer: "Offer") -> None:
@@ -372,36 +356,6 @@ async def _serve(call: Invocation, offer: "Offer", network: "Network") -> None:
         await serve_on(call, engine)
 
 
-async def _find(tracker: "TrackerApi", name: str) -> "ModelView":
-    models = await tracker.models()
-    for each in models:
-        if each.name == name:
-            return each
-    known = ", ".join(each.name for each in models[:20])
-    raise UnavailableError(
-        f"no model here is called {name[:100]!r}",
-        hint=f"There are: {known}." if known else "None was put up yet; see `swarm model add`.",
-    )
-
-
-async def _card(tracker: "TrackerApi", view: "ModelView") -> "ModelCard":
-    """The card of a model, checked against its hash."""
-    from client.models.offer import blob_of
-    from workunits.models.card import MAX_CARD, ModelCard
-
-    if view.card.length > MAX_CARD:
-        raise LimitError(f"the card of {view.name} has {view.card.length:,} bytes")
-    raw = bytearray()
-    async for chunk in tracker.blob(view.card):
-        raw += chunk
-    if blob_of(bytes(raw)) != view.card:
-        raise MalformedError(f"the tracker gave another card than that of {view.name}")
-    card = await asyncio.to_thread(ModelCard.parse, bytes(raw))
-    if card.file != view.file:
-        raise MalformedError(f"the tracker names another file than the card of {view.name}")
-    return card
-
-
 async def _bring(call: Invocation, peers: "Peers", what: str, ref: "BlobRef") -> Path:
     from client.commands.gauges import gauge
     from client.peers.stats import Progress
@@ -427,3 +381,4 @@ model.add_command(list_, "list")
 model.add_command(show, "show")
 model.add_command(fetch, "fetch")
 model.add_command(remove, "remove")
+model.add_command(calibrate, "calibrate")

@@ -1,5 +1,6 @@
 """``swarm results``: bring the results of a job home, checked."""
 
+import asyncio
 from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,9 @@ from workunits.ids import short
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from client.jobs.harvest import Harvest
+    from client.tracker_api import TrackerApi
+
 
 @command(
     examples=(
@@ -31,9 +35,10 @@ if TYPE_CHECKING:
 async def results(call: Invocation, job: str, folder: Path, watch: bool) -> None:
     """Fetch the accepted results of a job into DIR and check every hash.
 
-    DIR/<unit>/<output> are the files, DIR/results.jsonl lists units with their parameters. Run
-    it again to fetch what has been accepted since, or what was not to be had before. Results are
-    handed out when they are final: under most policies with the last unit of the job.
+    DIR/<unit>/<output> are the files, DIR/results.jsonl lists units with their parameters. What a
+    model answered is in DIR/answers.jsonl as text, a line for each prompt. Run it again to fetch
+    what has been accepted since, or what was not to be had before. Results are handed out when they
+    are final: under most policies with the last unit of the job.
     """
     from client.commands.watch import UnfinishedError, finality, follow
     from client.jobs.harvest import Harvest
@@ -51,6 +56,8 @@ async def results(call: Invocation, job: str, folder: Path, watch: bool) -> None
         harvest = Harvest(tracker, signed, ResultFolder(folder, signed), call.config, call.note)
         with _progress(call, view.counts.accepted) as advance:
             await harvest.run(advance)
+        if signed.manifest.program.model is not None:
+            await _write_answers(call, tracker, harvest, folder)
     counts = {
         "job": view.id.hex(),
         "state": view.state,
@@ -85,6 +92,22 @@ async def results(call: Invocation, job: str, folder: Path, watch: bool) -> None
         )
     if unfinished:
         raise unfinished
+
+
+async def _write_answers(
+    call: Invocation, tracker: "TrackerApi", harvest: "Harvest", folder: Path
+) -> None:
+    """Put the text of a model's answers beside them; without its card they stay as they are."""
+    from client.jobs.answers import TABLE, write_answers
+    from client.models.cards import card_of
+
+    (file,) = harvest.signed.manifest.program.files
+    card = await card_of(call.config, tracker, file.ref)
+    if card is None:
+        call.note(f"warning: nobody knows the model {short(file.ref.v2)}, so its answers are ids")
+        return
+    count = await asyncio.to_thread(write_answers, folder, harvest.rows, card)
+    call.note(f"{plural(count, 'answer')} as text: {folder / TABLE}")
 
 
 @contextmanager

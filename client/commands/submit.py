@@ -106,6 +106,7 @@ def _preview(call: Invocation, draft: "Draft") -> None:
                     {"path": path, "v2": ref.v2, "length": ref.length}
                     for ref, path in draft.files.items()
                 ],
+                "model": draft.preview,
                 "first": [
                     {
                         "index": unit.id.index,
@@ -124,8 +125,7 @@ def _preview(call: Invocation, draft: "Draft") -> None:
         {
             "job": manifest.name,
             "units": manifest.units,
-            "cost": f"{plural(manifest.units, 'unit')} x {plural(manifest.price, 'credit')} x "
-            f"{plural(manifest.executions, 'execution')} = {plural(manifest.escrow, 'credit')}",
+            **_asked(draft),
             "checking": describe(manifest.policy, manifest.comparator.kind, demands),
             "limits": f"{format_seconds(limits.cpu_seconds)} of CPU, "
             f"{format_seconds(limits.wall_seconds)}, {format_size(limits.memory_bytes)} of memory, "
@@ -135,8 +135,29 @@ def _preview(call: Invocation, draft: "Draft") -> None:
             "outputs": ", ".join(manifest.outputs),
         }
     )
-    for unit in first:
+    for prompt in draft.preview.first if draft.preview else ():
+        click.echo(f"prompt  {prompt[:80]!r}")
+    for unit in () if draft.preview else first:
         inputs = f"  < {' '.join(blob.name for blob in unit.inputs)}" if unit.inputs else ""
         click.echo(f"unit {unit.id.index}  {shlex.join(unit.command)}{inputs}")
-    if manifest.units > len(first):
+    if manifest.units > len(first) and not draft.preview:
         click.echo(f"and {plural(manifest.units - len(first), 'more unit')}")
+
+
+def _asked(draft: "Draft") -> dict[str, str]:
+    """What is asked of a model, and what it can cost at most."""
+    manifest, asked = draft.body, draft.preview
+    most = plural(manifest.escrow, "credit")
+    if asked is None:
+        return {
+            "cost": f"{plural(manifest.units, 'unit')} x {plural(manifest.price, 'credit')} x "
+            f"{plural(manifest.executions, 'execution')} = {most}"
+        }
+    return {
+        "model": asked.model,
+        "prompts": f"{asked.prompts:,}, {plural(asked.tokens, 'token')} in all, at most "
+        f"{asked.longest:,} in one",
+        "answers": f"up to {plural(asked.most, 'token')} each",
+        "cost": f"{plural(manifest.price, 'credit')} for a token of an answer, checked by half as "
+        f"much more: at most {most}, of which what was not used comes back",
+    }

@@ -43,6 +43,9 @@
     [verification.settings]          # numbers that replace the policy's
     audit = 0.15
 
+A job that asks a language model has a table ``[model]`` in place of program, parameters, inputs and
+outputs: see ``client.jobs.model``.
+
 Reading is strict. Every mistake is found in one go, with file, line and what to do about it. The
 long form of this page is ``docs/jobs.md``.
 """
@@ -53,7 +56,7 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from client.jobs.command import check_word, read_command
 from client.jobs.files import JobFiles
@@ -87,6 +90,9 @@ from workunits.parameters import Files, NamedBlob, Sweep
 from workunits.ringers import Answer, Ringers
 from workunits.signing import Identity
 from workunits.submission import Submission
+
+if TYPE_CHECKING:
+    from client.jobs.model import Models, Preview
 
 FILE_NAMES = ("JOB.toml", "job.toml")
 RUNTIME = "runtime"
@@ -122,6 +128,10 @@ LayerLookup = Callable[[str], Sequence[tuple[bytes, Path]] | None]
 """Gives diff id and file of each layer of an image, lowest first; None when it is not here."""
 
 
+ModelLookup = Callable[[], "Models"]
+"""Says where models come from; called for jobs that ask one, because that takes a while to load."""
+
+
 @dataclass(frozen=True, slots=True)
 class Draft:
     """A correct job file: all of a manifest but its submitter, where the blobs' bytes are, and the
@@ -131,6 +141,8 @@ class Draft:
     body: Manifest
     files: Mapping[BlobRef, Path]
     answers: tuple[Answer, ...] = ()
+    preview: "Preview | None" = None
+    """What is asked of a model, if the job asks one."""
 
     @property
     def doubts(self) -> tuple[str, ...]:
@@ -165,13 +177,14 @@ def load(
     path: Path,
     runtime_image: ImageLookup,
     layers: LayerLookup = lambda _: None,
+    models: ModelLookup | None = None,
     *,
     serving: bool = False,
 ) -> Draft:
     """Read the job file at ``path`` and hash every file that it names.
 
-    ``layers`` finds the image, if the job is to share it. Whoever is only ``serving`` the files
-    needs no runtime image that is not shared.
+    ``layers`` finds the image, if the job is to share it, ``models`` what it asks. Whoever is only
+    ``serving`` the files needs no runtime image that is not shared.
 
     Raises ``JobFileError`` with all mistakes, and ``UnavailableError`` when there is no file.
     """
@@ -188,7 +201,14 @@ def load(
         raise JobFileError(path, (Mistake(path, 1, "nested too deeply"),)) from None
     notes = Notes(path, key_lines(text))
     files = JobFiles(path.parent, notes)
-    body, answers = _Reader(notes, files, runtime_image, layers).read(document, serving=serving)
+    reader = _Reader(notes, files, runtime_image, layers)
+    if "model" in document:
+        asked = reader.read_model(document, models)
+        notes.check()
+        assert asked is not None
+        body, preview, blobs = asked
+        return Draft(path, body, {**files.found, **blobs}, preview=preview)
+    body, answers = reader.read(document, serving=serving)
     notes.check()
     return Draft(path, body, files.found, answers)
 
@@ -217,10 +237,7 @@ class _Reader:
     def read(
         self, document: dict[str, Any], *, serving: bool
     ) -> tuple[Manifest, tuple[Answer, ...]]:
-        top = Table(document, (), self._notes)
-        name = top.text("name", hint='Give the job a name: name = "sweep".')
-        if "name" in document and (not name.isprintable() or not 1 <= len(name.encode()) <= 100):
-            top.wrong("name", "must be 1 to 100 printable characters")
+        top, name = self._top(document)
         price = top.integer("price", 1, 0, MAX_PRICE)
         table = top.table("program")
         stdout = table.text("stdout", "")
@@ -258,6 +275,28 @@ class _Reader:
         if not self._notes:
             self._last_check(manifest)
         return manifest, answers
+
+    def read_model(
+        self, document: dict[str, Any], models: ModelLookup | None
+    ) -> "tuple[Manifest, Preview, Mapping[BlobRef, Path]] | None":
+        """The job that asks a model; None when there are mistakes."""
+        from client.jobs.model import read_model
+
+        top, name = self._top(document)
+        if models is None:
+            self._notes.add(("model",), "nobody can be asked for models here")
+            return None
+        found = read_model(top, name, self._files, self._notes, models())
+        if found is not None:
+            self._last_check(found[0])
+        return found
+
+    def _top(self, document: dict[str, Any]) -> tuple[Table, str]:
+        top = Table(document, (), self._notes)
+        name = top.text("name", hint='Give the job a name: name = "sweep".')
+        if "name" in document and (not name.isprintable() or not 1 <= len(name.encode()) <= 100):
+            top.wrong("name", "must be 1 to 100 printable characters")
+        return top, name
 
     def _look_up_image(self) -> str:
         try:

@@ -1,7 +1,7 @@
 """What is put up when a model is published: its file, its image, its card, all of them blobs."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from client.config import Config
@@ -101,6 +101,29 @@ def locate(config: Config, model: str, say: Say) -> Path:
     return package.find(model, config.cache / MODELS, say)
 
 
+def layers_of(
+    config: Config, engine: Engine, image: str, say: Say, kernels: str = "pinned"
+) -> tuple[str, Sequence[tuple[bytes, Path]]]:
+    """Name and layers of the image ``image``, or else of that of ``engine``, made if need be.
+
+    Blocks, for minutes if it must be made. Raises ``UnavailableError`` and ``LocalError``.
+    """
+    if image:
+        from client.jobs import sharing
+
+        found = sharing.layers_of(config, image, say)
+        if found is None:
+            raise UnavailableError(
+                f"the image {image[:19]} is not here",
+                hint="See `swarm image list`, or leave --image out.",
+            )
+        return image, found
+    from sandbox.models.build import Kernels, build, content_hash
+
+    made = build(engine, config.images, say, Kernels(kernels))
+    return content_hash(made), made
+
+
 def ref_of(share: Shared) -> BlobRef:
     """The blob that a file is."""
     info = share.document.info
@@ -118,8 +141,6 @@ def blob_of(raw: bytes) -> BlobRef:
 
 def _alone(vocabulary: Vocabulary) -> Vocabulary:
     """The vocabulary as ctransformers uses it: it knows one end of a text only."""
-    from dataclasses import replace
-
     return replace(vocabulary, ends=frozenset({vocabulary.eos}))
 
 

@@ -109,6 +109,30 @@ def test_who_may_not_put_up_models_is_told_so(shell: Shell, file: Path) -> None:
     assert said.err
 
 
+def test_a_job_of_prompts_says_what_it_asks_and_what_that_can_cost(
+    rich_shell: Shell, file: Path, tmp_path: Path
+) -> None:
+    put_up(rich_shell, file, "--name", "asked")
+    job = tmp_path / "job"
+    job.mkdir()
+    (job / "prompts.txt").write_text("hello\nworld\n")
+    (job / "JOB.toml").write_text(
+        'name = "asked"\n[model]\nname = "asked"\nprompts = "prompts.txt"\nmax_tokens = 8\n'
+    )
+    said = rich_shell.good("submit", job, "--dry-run")
+    assert "asked" in said.out and "up to 8 tokens each" in said.out
+    found = rich_shell.good("submit", job, "--dry-run", "--json").json
+    assert found["model"]["prompts"] == found["units"] == 2
+    assert found["escrow"] == 2 * (8 + 512 // 16 + (8 + 512 // 16) // 2)
+    view = rich_shell.good("submit", job, "--json").json
+    assert view["units"] == 2
+    said = rich_shell.good("results", view["id"][:12], tmp_path / "out")
+    assert (tmp_path / "out" / "answers.jsonl").read_text() == ""
+    assert "0 answers as text" in said.err
+    rich_shell.good("cancel", view["id"][:12])
+    rich_shell.good("model", "remove", "asked")
+
+
 def serve(shell: Shell, *words: str) -> subprocess.Popen[str]:
     environment = os.environ | {
         "SWARM_HOME": str(shell.home),
