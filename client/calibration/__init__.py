@@ -1,0 +1,1 @@
+"""How well checking tells honest answers of a model from others, measured on this machine."""

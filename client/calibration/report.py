@@ -1,0 +1,153 @@
+"""One calibration on paper: strict JSON, and the tables that people read."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from client.calibration.measuring import Cost, Series
+from validators import calibration
+from validators.calibration import HONEST
+
+DIGITS = 4
+"""Decimals of a gap that are kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was measured, of what, and where.
+
+    ``temperature`` is per mille; the gaps are thresholds in thousandths. ``confirmed`` and
+    ``disagreed`` count exact checks of a build's honest answers by itself.
+    """
+
+    model: str
+    sha256: str
+    quantisation: str
+    command: str
+    machine: str
+    builds: Mapping[str, str]
+    answers: int
+    tokens: int
+    temperature: int
+    confirmed: int
+    disagreed: int
+    mean_gap: int
+    most_gap: int
+    series: tuple[Series, ...]
+    costs: tuple[Cost, ...]
+
+    def value(self) -> dict[str, Any]:
+        """For JSON; a gap that is infinite is null."""
+        value = asdict(self)
+        for each in value["series"]:
+            for key in ("means", "mosts"):
+                each[key] = [
+                    round(gap, DIGITS) if math.isfinite(gap) else None for gap in each[key]
+                ]
+        return value
+
+    @classmethod
+    def of(cls, value: Mapping[str, Any]) -> "Report":
+        """The reverse of ``value``."""
+        series = tuple(
+            Series(
+                **{
+                    **each,
+                    **{
+                        key: tuple(math.inf if gap is None else gap for gap in each[key])
+                        for key in ("means", "mosts")
+                    },
+                }
+            )
+            for each in value["series"]
+        )
+        costs = tuple(Cost(**each) for each in value["costs"])
+        return cls(**{**value, "series": series, "costs": costs})
+
+
+def _rounded(gap: float) -> float | None:
+    return round(gap, DIGITS) if math.isfinite(gap) else None
+
+
+def read(path: Path) -> list[Report]:
+    """The reports in a file."""
+    return [Report.of(each) for each in json.loads(path.read_text(encoding="utf-8"))]
+
+
+def add(path: Path, report: Report) -> None:
+    """Put ``report`` into a file, in the place of one that was made by the same command."""
+    reports = read(path) if path.exists() else []
+    kept = [each for each in reports if each.command != report.command]
+    lines = (json.dumps(each.value(), allow_nan=False) for each in (*kept, report))
+    path.write_text("[\n" + ",\n".join(lines) + "\n]\n", encoding="utf-8")
+
+
+def choose(series: Sequence[Series]) -> tuple[int, int]:
+    """Thresholds for the card, in thousandths: mean and largest gap; 0 and 0 are exact."""
+    far = [sample for each in series if not each.near for sample in each.samples()]
+    found = calibration.choose(far)
+    return found.mean_gap, found.most_gap
+
+
+def rows(report: Report) -> list[tuple[str, ...]]:
+    """One for each series: what was claimed, how many, and what a check got wrong by either rule.
+
+    A share has the bound under which it is with 97.5 % certainty.
+    """
+    return [_row(report, each) for each in report.series]
+
+
+def _row(report: Report, series: Series) -> tuple[str, ...]:
+    honest = series.claims == HONEST
+    exact = series.count - series.exact if honest else series.exact
+    exactly = _share(exact, series.count) if series.maker == series.checker else ""
+    by_margin, mean, most = "", "", ""
+    if series.mosts and report.most_gap:
+        found = calibration.judge(series.samples(), report.mean_gap, report.most_gap)
+        within = found.rejected.found if honest else found.accepted[0].found
+        by_margin = _share(within, series.count)
+    if series.mosts and math.isfinite(max(series.mosts)):
+        mean, most = f"{max(series.means):.4f}", f"{max(series.mosts):.3f}"
+    claims = series.claims if series.maker == series.checker else f"honest, {series.maker}"
+    mistake = "rejected" if honest else "accepted"
+    return claims, str(series.count), str(series.same), mistake, exactly, by_margin, mean, most
+
+
+COLUMNS = (
+    "claims",
+    "answers",
+    "same tokens",
+    "mistake",
+    "exact",
+    "by margins",
+    "largest mean gap",
+    "largest gap",
+)
+
+
+def _share(found: int, of: int) -> str:
+    if not of:
+        return ""
+    _, most = calibration.wilson(found, of)
+    return f"{found} ({100 * found / of:.2g} %, < {100 * most:.2g} %)"
+
+
+def cost_rows(costs: Sequence[Cost]) -> list[tuple[str, ...]]:
+    """One for each length of prompts."""
+    return [
+        (
+            f"{each.prompt:.0f}",
+            f"{each.tokens:.0f}",
+            f"{each.answers}",
+            f"{each.making / each.answers:.2f} s",
+            f"{each.checking / each.answers:.2f} s",
+            f"{each.share:.2f}",
+        )
+        for each in costs
+    ]
+
+
+COST_COLUMNS = ("prompt", "answer", "answers", "answering", "checking", "share")
