@@ -177,8 +177,9 @@ class Passkey:
 
 @dataclass(frozen=True, slots=True)
 class Publish:
-    """The operator lets a model be asked under ``name``; ``card`` is the blob that describes it
-    (``workunits.models.card``). Of two statements with one name the later one counts."""
+    """The author lets a model be asked under ``name``, which is its own from then on; ``card`` is
+    the blob that describes it (``workunits.models.card``). Of two statements with one name the
+    later one counts."""
 
     t: ClassVar[str] = "publish"
     name: str
@@ -200,7 +201,7 @@ class Publish:
 
 @dataclass(frozen=True, slots=True)
 class Withdraw:
-    """The operator takes a model back: it cannot be asked any more."""
+    """Who published a model, or the operator, takes it back: it cannot be asked any more."""
 
     t: ClassVar[str] = "withdraw"
     name: str
