@@ -46,8 +46,8 @@ class Patience:
     """Grace on top of a lease's own wall limit, for fetching blobs and queueing."""
 
     first: float = 2.0
-    """For the first token of an answer that somebody waits for, beside the time to read the prompt
-    and to fetch the model; then another peer is asked too."""
+    """For the first token of an answer that somebody waits for, beside the time to read the prompt;
+    then another peer is asked too, as soon as one that has the model has a core for it."""
 
     answer: float = 20.0
     """Grace on top of the time that the tokens of such an answer may take."""

@@ -7,7 +7,7 @@ Who checks an answer is drawn as ever; only when is decided here.
 from dataclasses import dataclass
 
 from tracker.work.floor import Floor
-from tracker.work.leasing import FETCHING, Leasing
+from tracker.work.leasing import Leasing
 from tracker.work.query import Query
 from tracker.work.state import MAX_BURDEN, Execution, Job, Peer, Unit
 from tracker.work.table import Stage
@@ -181,12 +181,11 @@ class Routing:
     # -- how --------------------------------------------------------------------------------
 
     def _lease(self, peer: Peer, unit: Unit, query: Query, now: float) -> None:
-        lack = self._leasing.lack(peer, unit.job)
         self._leasing.lease(peer, unit, now)
         query.leases += 1
         if query.urgent and query.leader is None:
             patience = self._floor.patience.first + len(query.request.prompt) / PREFILL
-            self._floor.alarm(now + patience + lack / FETCHING, query, query.leases)
+            self._floor.alarm(now + patience, query, query.leases)
 
     def _best(self, unit: Unit, now: float, *, is_hedge: bool = False) -> Peer | None:
         job, leasing = unit.job, self._leasing

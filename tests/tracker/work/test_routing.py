@@ -4,7 +4,6 @@ import pytest
 
 from tests.tracker.work.chat import (
     EXACT,
-    MODEL,
     Chat,
     a_request,
     answered,
@@ -14,7 +13,6 @@ from tests.tracker.work.chat import (
 )
 from tests.tracker.work.world import PATIENCE, Actor, manifest
 from tracker.work.floor import MAX_ATTEMPTS
-from tracker.work.leasing import FETCHING
 from tracker.work.routing import PREFILL
 from workunits.models.answer import Finish
 from workunits.verification import Policy
@@ -211,16 +209,18 @@ def test_the_first_of_two_that_commits_leads_although_it_said_nothing() -> None:
     chat.world.audit()
 
 
-def test_who_must_fetch_the_model_has_time_for_it() -> None:
+def test_only_who_has_the_model_is_asked_too() -> None:
     chat = trusted()
-    slow = chat.peer("slow", held=False)
+    far = chat.peer("far", held=False)
     chat.ask()
-    other = chat.peer("other")
-    chat.world.tick(LATE + MODEL.length / FETCHING - 0.1)
-    assert not other.leases
-    chat.world.tick(0.2)
-    assert other.leases
-    assert slow.leases
+    farther = chat.peer("farther", held=False)
+    chat.world.tick(LATE + 0.1)
+    assert not farther.leases
+    near = chat.peer("near")
+    chat.world.tick(LATE + 0.1)
+    assert near.leases
+    assert far.leases
+    assert not farther.leases
 
 
 def test_a_hedge_waits_for_a_core() -> None:
