@@ -61,6 +61,7 @@ def test_every_signature_domain_is_in_the_protocol() -> None:
 def test_every_rest_route_is_in_the_protocol() -> None:
     from tracker.api.handlers import Api
     from tracker.api.log import Log
+    from tracker.api.models import Models
     from tracker.api.torrents import Torrents
 
     text = page("docs/protocol.md").text
@@ -68,6 +69,7 @@ def test_every_rest_route_is_in_the_protocol() -> None:
         *Api.routes(_Nothing()),  # type: ignore[arg-type]
         *Log.routes(_Nothing()),  # type: ignore[arg-type]
         *Torrents.routes(_Nothing()),  # type: ignore[arg-type]
+        *Models.routes(_Nothing()),  # type: ignore[arg-type]
     )
     routes = {f"{route.method} {route.path}" for route in every}
     described = set(re.findall(r"^\| `([A-Z]+ /api/v1/\S+)` \|", text, re.MULTILINE))
