@@ -252,8 +252,8 @@ def name_of(gguf: Gguf) -> str:
     words = [word for word in said if isinstance(word, str)]
     if len(words) < 2:
         words = [str(gguf.metadata.get("general.name", gguf.anatomy.architecture))]
-    plain = "-".join((*words, quantisation_of(gguf))).lower()
-    return _UNSAFE.sub("-", plain).strip("-._")[:100] or "model"
+    parts = [_UNSAFE.sub("-", word.lower()) for word in (*words, quantisation_of(gguf))]
+    return "-".join(part.strip("-._") for part in parts)[:100].strip("-._") or "model"
 
 
 def quantisation_of(gguf: Gguf) -> str:
