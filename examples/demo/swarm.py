@@ -107,6 +107,15 @@ class Swarm:
         self._processes[name].kill()
         self._processes[name].wait()
 
+    def process(self, name: str) -> subprocess.Popen[bytes]:
+        """The process of a peer, or the tracker."""
+        return self._processes[name]
+
+    def runs(self, name: str) -> bool:
+        """Whether a peer, or the tracker, has a process that runs."""
+        process = self._processes.get(name)
+        return process is not None and process.poll() is None
+
     def grant(self, peer: Peer, amount: int) -> None:
         """Mint credits for ``peer``."""
         data = str(self.folder / "tracker")

@@ -31,17 +31,18 @@ class Place:
     url: str
     secret: str
     model: str
+    seconds: float = SECONDS
 
     def openai(self) -> openai.AsyncOpenAI:
         """OpenAI's client."""
         return openai.AsyncOpenAI(
-            base_url=f"{self.url}/v1", api_key=self.secret, max_retries=0, timeout=SECONDS
+            base_url=f"{self.url}/v1", api_key=self.secret, max_retries=0, timeout=self.seconds
         )
 
     def anthropic(self) -> anthropic.AsyncAnthropic:
         """Anthropic's client."""
         return anthropic.AsyncAnthropic(
-            base_url=self.url, api_key=self.secret, max_retries=0, timeout=SECONDS
+            base_url=self.url, api_key=self.secret, max_retries=0, timeout=self.seconds
         )
 
 
@@ -216,7 +217,7 @@ async def test_langchain_invokes_and_streams(place: Place) -> None:
         base_url=f"{place.url}/v1",
         api_key=pydantic.SecretStr(place.secret),
         max_retries=0,
-        timeout=SECONDS,
+        timeout=place.seconds,
         max_completion_tokens=8,
         temperature=0,
     )
