@@ -134,7 +134,7 @@ async def _serve(
     pages = Pages(sessions, announce, listing.registry, lambda: loop.time() - now, parlour)
     app.add_routes([web.get("/work", sessions.handle), *api.routes(), *ledger.routes()])
     app.add_routes([*listing.routes(), *models.routes(), *pages.routes()])
-    endpoint = Endpoint.open(parlour, parlour.keys, data / ENDPOINT)
+    endpoint = await asyncio.to_thread(Endpoint.open, parlour, parlour.keys, data / ENDPOINT)
     app.add_routes(endpoint.routes())
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
     writer.start()

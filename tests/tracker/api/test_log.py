@@ -82,7 +82,7 @@ async def test_a_tracker_says_when_its_key_signed_another_ledger(
         name = origin(operator.key)
         with caplog.at_level(logging.ERROR, "tracker.api.log"):
             await post(tracker, (await cosign(tracker, "a")).encode())
-            assert not caplog.records
+            assert not [each for each in caplog.records if each.name == "tracker.api.log"]
             for size in (0, 9):
                 other = SignedCheckpoint(Checkpoint(name, size, bytes(32))).sign(operator, name)
                 await post(tracker, (await cosign(tracker, "b", other)).encode())
