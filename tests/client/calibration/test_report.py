@@ -1,0 +1,80 @@
+"""A report survives its file, and its table counts mistakes."""
+
+import math
+from pathlib import Path
+
+from client.calibration import report as paper
+from client.calibration.measuring import Cost, Series
+from client.calibration.report import COLUMNS, Report
+from validators.calibration import HONEST
+
+
+def made(**changes: object) -> Report:
+    series = (
+        Series(HONEST, "fast", "fast", 3, 3, (0.0, 0.0, 0.001), (0.0, 0.0, 0.1)),
+        Series(HONEST, "pinned", "fast", 2, 2, (0.002, 0.5), (0.2, 9.0)),
+        Series("cut off", "fast", "fast", 2, 0, (math.inf, math.inf), (math.inf, math.inf)),
+        Series("Q2_K", "fast", "fast", 2, 0, (0.001, 3.0), (0.1, 4.0)),
+        Series("Q3_K_M", "fast", "fast", 4, 1),
+    )
+    values: dict[str, object] = {
+        "model": "smollm2",
+        "sha256": "ab" * 32,
+        "quantisation": "Q8_0",
+        "command": "swarm model calibrate model.gguf",
+        "machine": "a machine",
+        "builds": {"fast": "sha256:00"},
+        "answers": 3,
+        "tokens": 128,
+        "temperature": 0,
+        "confirmed": 1,
+        "disagreed": 2,
+        "mean_gap": 10,
+        "most_gap": 1000,
+        "series": series,
+        "costs": (Cost("fast", "fast", 2, 32.0, 128.0, 4.0, 1.0),),
+    }
+    return Report(**values | changes)  # type: ignore[arg-type]
+
+
+def test_a_report_survives_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "models.json"
+    paper.add(path, made())
+    assert paper.read(path) == [made()]
+
+
+def test_a_report_of_the_same_command_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "models.json"
+    for report in (made(), made(command="another"), made(answers=7)):
+        paper.add(path, report)
+    assert {(each.command, each.answers) for each in paper.read(path)} == {
+        ("another", 3),
+        ("swarm model calibrate model.gguf", 7),
+    }
+
+
+def test_the_table_counts_honest_answers_that_are_rejected_and_lies_that_are_not() -> None:
+    rows = [dict(zip(COLUMNS, row, strict=True)) for row in paper.rows(made())]
+    found = [
+        (row["claims"], row["mistake"], row["exact"][:2], row["by margins"][:2]) for row in rows
+    ]
+    assert found == [
+        ("honest", "rejected", "1 ", "0 "),
+        ("honest, pinned", "rejected", "", "1 "),
+        ("cut off", "accepted", "0 ", "0 "),
+        ("Q2_K", "accepted", "0 ", "1 "),
+        ("Q3_K_M", "accepted", "1 ", ""),
+    ]
+
+
+def test_near_misses_do_not_decide_the_thresholds() -> None:
+    honest = Series(HONEST, "a", "a", 2, 2, (0.001, 0.002), (0.1, 0.2))
+    far = Series("far", "a", "a", 1, 0, (2.0,), (5.0,))
+    near = Series("near", "a", "a", 1, 0, (0.0021,), (0.21,), near=True)
+    with_it, without = paper.choose((honest, far, near)), paper.choose((honest, far))
+    assert with_it == without == (3, 300)
+
+
+def test_costs_are_told_as_a_share() -> None:
+    (row,) = paper.cost_rows(made().costs)
+    assert row == ("32", "128", "2", "2.00 s", "0.50 s", "0.25")
