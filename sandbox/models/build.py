@@ -63,7 +63,7 @@ LLAMA_CPP = Package(
 )
 
 LIBRARIES = ("libggml-base.so.0", "libggml-cpu.so.0", "libggml.so.0", "libllama.so")
-COMPILER = ("cmake", "g++", "ninja-build")
+COMPILER = ("cmake", "dash", "g++", "ninja-build")
 FLAGS = (
     "-DBUILD_SHARED_LIBS=ON",
     "-DCMAKE_BUILD_TYPE=Release",

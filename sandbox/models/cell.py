@@ -243,5 +243,5 @@ class DockerModelCell:
             await self._maker.remove(container)
 
 
-_LINES, _REASON = 12, 600
+_LINES, _REASON = 3, 300
 _NO_MEMORY = "the engine ran out of memory"
