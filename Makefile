@@ -6,7 +6,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-# Tests that start whole programs and machines' worth of peers: one after the other.
+# Tests that start whole programs, engines and machines' worth of peers: apart from the others.
 WHOLE  := tests/acceptance tests/sandbox tests/interop
 
 .PHONY: demo test bench trust lint clean
@@ -16,7 +16,7 @@ demo: $(VENV)/installed-demo
 
 test: $(VENV)/installed-dev lint
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(addprefix --ignore ,$(WHOLE))
-	@$(BIN)/python -m pytest $(WHOLE)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(WHOLE)
 
 lint: $(VENV)/installed-dev
 	@$(BIN)/ruff format --check .
