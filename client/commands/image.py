@@ -8,6 +8,7 @@ from client import terminal
 from client.commands.invocation import Invocation, command, option
 from client.jobs.quantities import format_size
 from workunits.errors import UnavailableError
+from workunits.models.program import Engine
 
 
 @click.group()
@@ -15,21 +16,39 @@ def image() -> None:
     """Images that programs run in; they are named by the hash of their content."""
 
 
-@command(examples=("swarm image build", "swarm image build --no-load"), tracker=False)
+@command(
+    examples=("swarm image build", "swarm image build --engine llama.cpp"),
+    tracker=False,
+)
+@option(
+    "--engine",
+    type=click.Choice([kind.value for kind in Engine]),
+    help="An image that runs models, on top of it. llama.cpp is compiled, once, for minutes.",
+)
 @option("--load/--no-load", default=True, help="Put it into the Docker engine too.")
-def build(call: Invocation, load: bool) -> None:
+def build(call: Invocation, engine: str | None, load: bool) -> None:
     """Build the runtime image (Debian with Python) without any registry."""
+    from sandbox import engine as docker
     from sandbox import image as images
+    from sandbox.models import build as engines
 
-    tar = images.build(call.config.images, call.note)
-    name = images.tar_hash(tar)
+    cache = call.config.images
+    if engine is None:
+        tars = [images.build(cache, call.note)]
+        name = images.tar_hash(tars[0])
+    else:
+        layers = engines.build(Engine(engine), cache, call.note)
+        tars = [path for _, path in layers]
+        name = engines.content_hash(layers)
     if load:
-        from sandbox.engine import engine
-
-        with engine(call.config.engine, call.note, install=False) as found:
-            images.load(found.url, tar, call.note)
+        with docker.engine(call.config.engine, call.note, install=False) as found:
+            if engine is None:
+                images.load(found.url, tars[0], call.note)
+            else:
+                engines.engine_image(Engine(engine), found.url, cache, call.note)
     if call.json:
-        terminal.show_json({"image": name, "file": tar, "size": tar.stat().st_size})
+        size = sum(tar.stat().st_size for tar in tars)
+        terminal.show_json({"image": name, "file": tars[-1], "size": size})
     else:
         click.echo(name)
 
