@@ -14,7 +14,7 @@ NO_UDP = Address("", 0)
 class Waiting:
     """How long a request to a model waits, in seconds."""
 
-    verdict: float = 30.0
+    verdict: float = 60.0
     """A complete answer for its verdict; then it is given out as not verified."""
 
 
