@@ -59,27 +59,30 @@ async def test_the_containers_of_a_killed_client_are_reaped(
     assert client.stdout is not None
     assert await client.stdout.readline() == b"running\n"
     sandbox = DockerSandbox(settings)
-    assert await sandbox.reap() == 0
+    await sandbox.reap()
     assert len(ours(api, work)) == 1
     client.kill()
     await client.wait()
-    assert len(ours(api, work)) == 1
-    assert await sandbox.reap() == 2  # the container, and its folder
+    # the container, which another process may have found first, and its folder
+    assert await sandbox.reap() >= 1
     assert ours(api, work) == []
     assert list(work.iterdir()) == []
     await sandbox.close()
 
 
 async def test_a_container_past_its_deadline_may_be_removed_by_anybody(
-    sandbox: DockerSandbox, settings: DockerSettings, runtime_image: str, api: docker.APIClient
+    settings: DockerSettings, runtime_image: str, api: docker.APIClient
 ) -> None:
-    await sandbox.open(Program(runtime_image, (), LIMITS))
-    stranger = DockerSandbox(settings, now=lambda: time.time() + 1800)
+    # shorter than those of other processes' tests, which must live
+    short = DockerSandbox(replace(settings, lifetime_seconds=600))
+    await short.open(Program(runtime_image, (), LIMITS))
+    stranger = DockerSandbox(settings, now=lambda: time.time() + 300)
     await stranger.reap()
     assert len(ours(api, settings.work)) == 1
-    later = DockerSandbox(settings, now=lambda: time.time() + 4000)
+    later = DockerSandbox(settings, now=lambda: time.time() + 700)
     await later.reap()
     assert ours(api, settings.work) == []
+    await short.close()
     await stranger.close()
     await later.close()
 
