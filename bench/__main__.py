@@ -38,6 +38,8 @@ NAMES = (
     "fanout",
     "gigabyte",
     "audit",
+    "answers",
+    "serving",
 )
 """The benchmarks, in the order of the table: each is the module of its name."""
 

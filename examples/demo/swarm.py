@@ -58,11 +58,11 @@ class Swarm:
         self.folder = folder
         self.url = ""
 
-    def start_tracker(self, listen: str = "127.0.0.1:0") -> None:
+    def start_tracker(self, *options: str, listen: str = "127.0.0.1:0") -> None:
         """Start a tracker, by default on a free port, and wait until it listens."""
         data = self.folder / "tracker"
         home = Peer("tracker", data)
-        arguments = ["tracker", "serve", "--data", str(data), "--listen", listen]
+        arguments = ["tracker", "serve", "--data", str(data), "--listen", listen, *options]
         process = self._start(home, [*SWARM, *arguments])
         deadline = time.monotonic() + START_SECONDS
         while not (found := re.search(r"http://\S+", home.log.read_text())):
@@ -89,9 +89,15 @@ class Swarm:
         arguments = ["volunteer", "--cpus", "1", "--memory", "512MiB", "--json", *options]
         self._start(peer, [*(program or SWARM), *arguments], extra)
 
-    def background(self, peer: Peer, *arguments: str) -> None:
+    def background(
+        self,
+        peer: Peer,
+        *arguments: str,
+        program: list[str] | None = None,
+        extra: dict[str, str] | None = None,
+    ) -> None:
         """Run a command as ``peer`` until everything ends."""
-        self._start(peer, [*SWARM, *arguments])
+        self._start(peer, [*(program or SWARM), *arguments], extra)
 
     def stop_all(self) -> None:
         """Stop every process that runs: the peers together, then the tracker."""

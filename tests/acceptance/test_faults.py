@@ -43,7 +43,7 @@ def test_a_tracker_that_is_killed_and_started_again_loses_nothing(
     for done in (3, 12):
         before = swarm.until(job, accepted(done))
         swarm.kill("tracker")
-        swarm.start_tracker(swarm.url.removeprefix("http://"))
+        swarm.start_tracker(listen=swarm.url.removeprefix("http://"))
         after = swarm.get(f"jobs/{job}")
         assert after["counts"]["accepted"] >= before["counts"]["accepted"]
     view = finish(swarm, submitter, job)
