@@ -38,6 +38,7 @@ NAMES = (
     "fanout",
     "gigabyte",
     "audit",
+    "verify",
     "answers",
     "serving",
 )
