@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.conftest import finish
-from tests.acceptance.salon import MODEL, SECONDS, Salon, salon
+from tests.acceptance.salon import MODEL, SECONDS, Salon, eventually, salon
 from tests.models import ctransformers_image, ctransformers_model, smollm
 from tests.tracker.endpoint.test_clients import (
     Place,
@@ -45,7 +45,7 @@ __all__ = [
 ]
 """The tests that assume nothing of what a model says are those of the endpoint."""
 
-PROMPT = "What is the capital of France?"
+PROMPT, ANSWER = "What is 2 + 2?", "The answer is 4."
 JOB = """
 name = "capitals"
 [model]
@@ -74,35 +74,39 @@ def chat(salon: Salon, *arguments: str) -> Any:
 def test_an_answer_makes_sense_and_says_who_checked_it(salon: Salon) -> None:
     salon.staff("one", "two")
     heard = salon.ask(PROMPT, 24)
-    assert "Paris" in heard.text
+    assert (heard.text, heard.finish) == (ANSWER, "stop")
     said = heard.verdict
     assert (said["verified"], said["same"]) == (True, True)
     both = {peer.key for name, peer in salon.peers.items() if name in ("one", "two")}
     assert {said["worker"], *said["validators"]} == both
-    entry = said["ledger_entry"]
-    (told,) = salon.swarm.get(f"ledger/entries?after={entry - 1}&limit=1")["entries"]
-    assert told["number"] == entry
+    told = eventually(lambda: entry(salon, said["ledger_entry"]), "the ledger has it")
     assert sum(move["amount"] for move in told["moves"]) == said["cost"] > 0
+
+
+def entry(salon: Salon, number: int) -> Any:
+    """An entry of the public ledger, if it is there."""
+    entries = salon.swarm.get(f"ledger?after={max(0, number - 1)}&limit=2")["entries"]
+    return next((each for each in entries if each["number"] == number), None)
 
 
 def test_chat_in_the_terminal_says_the_answer_and_its_verdict(salon: Salon) -> None:
     salon.staff("one", "two")
     plain = chat(salon)
     assert plain.returncode == 0, plain.stderr
-    assert "Paris" in plain.stdout
+    assert plain.stdout.strip() == ANSWER
     assert "verified by 1 peer" in plain.stderr
     assert "\x1b" not in plain.stdout + plain.stderr
     told = chat(salon, "--json", "--verify", "before")
     assert told.returncode == 0, told.stderr
     answer = json.loads(told.stdout)
-    assert answer["text"].strip() == plain.stdout.strip()
+    assert answer["text"] == ANSWER
     assert (answer["model"], answer["verdict"]["verified"]) == (MODEL, True)
 
 
 def test_prompts_of_a_job_are_answered_and_paid(salon: Salon, tmp_path: Path) -> None:
     salon.staff("one", "two")
     (tmp_path / "job.toml").write_text(JOB)
-    (tmp_path / "prompts.txt").write_text(f"{PROMPT}\nWhat is 2 + 2?\nSay hello.\n")
+    (tmp_path / "prompts.txt").write_text(f"{PROMPT}\nSay hello.\nSay hi.\n")
     swarm, asker = salon.swarm, salon.asker
     job = json.loads(swarm.run(asker, "submit", str(tmp_path / "job.toml"), "--json"))["id"]
     view = finish(swarm, asker, job)
@@ -112,4 +116,4 @@ def test_prompts_of_a_job_are_answered_and_paid(salon: Salon, tmp_path: Path) ->
     lines = (tmp_path / "out" / "answers.jsonl").read_text().splitlines()
     answers = [json.loads(line) for line in lines]
     assert [each["index"] for each in answers] == [0, 1, 2]
-    assert "Paris" in answers[0]["answer"]
+    assert answers[0]["answer"] == ANSWER
