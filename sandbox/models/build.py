@@ -6,12 +6,15 @@ change its packages in between. A peer that has the runtime image fetches the up
 """
 
 import asyncio
+import contextlib
+import fcntl
+import os
 import re
 import shutil
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from importlib import resources
 from pathlib import Path, PurePosixPath
@@ -198,8 +201,9 @@ def _layer(engine: Engine, cache: Path, say: Say, kernels: Kernels) -> Path:
     if tar.exists():
         return tar
     image.require_mmdebstrap(tar, say)
-    cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache, prefix="building-") as folder:
+    with _alone(tar), tempfile.TemporaryDirectory(dir=cache, prefix="building-") as folder:
+        if tar.exists():
+            return tar
         root = Path(folder) / "opt"
         site = root / "engine" / "site"
         site.mkdir(parents=True)
@@ -248,12 +252,13 @@ def _libraries(cache: Path, say: Say, kernels: Kernels) -> Path:
     tar = libraries_path(cache, kernels)
     if tar.exists():
         return tar
-    image.require_mmdebstrap(tar, say)
     sources = fetch(LLAMA_CPP, cache, say)
     say(
         f"compiling llama.cpp with {kernels} kernels, once; this takes about 5 minutes on two cores"
     )
-    with tempfile.TemporaryDirectory(dir=cache, prefix="building-") as folder:
+    with _alone(tar), tempfile.TemporaryDirectory(dir=cache, prefix="building-") as folder:
+        if tar.exists():
+            return tar
         source = Path(folder) / "src"
         with tarfile.open(sources) as packed:
             packed.extractall(folder, filter="data")
@@ -268,6 +273,18 @@ def _libraries(cache: Path, say: Say, kernels: Kernels) -> Path:
             (*words, *hooks, image.SUITE), tar, lambda name: name.startswith("made/lib")
         )
     return tar
+
+
+@contextlib.contextmanager
+def _alone(tar: Path) -> Iterator[None]:
+    """Make others wait who want to make the same file; the kernel forgets who dies."""
+    tar.parent.mkdir(parents=True, exist_ok=True)
+    lock = os.open(tar.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
 
 
 def _unpack(wheel: Path, into: Path, keep: Callable[[str], bool]) -> None:
