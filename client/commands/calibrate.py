@@ -25,6 +25,8 @@ PROMPTS = Path(__file__).parents[1] / "calibration" / "prompts.txt"
 BUILDS = ("pinned", "fast")
 MIB = 1 << 20
 COST_TIMES = 2
+WEIGHT = 1024
+"""Somebody waits for these containers: they count like any other program of the machine."""
 
 
 @command(
@@ -123,7 +125,7 @@ async def calibrate(
         names = dict.fromkeys((checker, *also))
         builds = [await asyncio.to_thread(_build, call, found.url, name) for name in names]
         work = call.config.scratch / "calibration"
-        sandbox = DockerSandbox(DockerSettings(found.url, work, (Share(),) * cells))
+        sandbox = DockerSandbox(DockerSettings(found.url, work, (Share(weight=WEIGHT),) * cells))
         with _steps(call) as say:
             study = Study(
                 Bench(sandbox, context, memory, cells),

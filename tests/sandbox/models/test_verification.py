@@ -14,11 +14,10 @@ from workunits.models.request import Request, Sampling
 
 pytestmark = pytest.mark.engine
 
-TOPICS = (31530, 3365, 9843, 28, 1977, 260, 6650, 563, 253, 1042)
+TOPICS = (31530, 3365, 9843, 28, 1977, 260, 6650, 563)
 """Tokens in the place of the one that makes it a long story."""
 
-MOST = 24
-SHORT = 10
+MOST = 20
 
 
 def requests() -> list[Request]:
@@ -54,25 +53,25 @@ async def test_no_honest_answer_is_rejected_and_no_lie_is_accepted(llama_model: 
     asked = requests()
     cell, other = await llama_model.open(), await llama_model.open(threads=2)
     honest = await answers(cell, asked)
-    assert len({claim.tokens for claim in honest}) > SHORT // 2
+    assert len({claim.tokens for claim in honest}) > len(asked) // 2
     for request, claim in zip(asked, honest, strict=True):
         checked = await check(other, request, claim)
         assert is_confirmed(checked, claim)
         assert checked.agreed == len(claim.tokens)
     told = cases(asked, honest, 49_152, frozenset({0, 2, 4}))
     for at, (name, lie) in enumerate(LIES.items()):
-        for case in (told[at], told[at + 1]):
-            told_lie = lie(case, Random(at))
-            assert told_lie is not None
-            checked = await check(other, case.request, told_lie)
-            assert not is_confirmed(checked, told_lie), name
-            assert (checked.tokens, checked.finish) == case.honest.bare, name
+        case = told[at % len(told)]
+        told_lie = lie(case, Random(at))
+        assert told_lie is not None
+        checked = await check(other, case.request, told_lie)
+        assert not is_confirmed(checked, told_lie), name
+        assert (checked.tokens, checked.finish) == case.honest.bare, name
 
 
 async def test_gaps_are_zero_of_what_an_exact_check_confirms_and_of_nothing_else(
     llama_model: Model,
 ) -> None:
-    asked = requests()[:4]
+    asked = requests()[:3]
     cell = await llama_model.open()
     honest = await answers(cell, asked)
     told = cases(asked, honest, 49_152, frozenset({0, 2, 4}))
