@@ -151,3 +151,48 @@ def cost_rows(costs: Sequence[Cost]) -> list[tuple[str, ...]]:
 
 
 COST_COLUMNS = ("prompt", "answer", "answers", "answering", "checking", "share")
+
+
+def page(reports: Sequence[Report]) -> str:
+    """All of it in Markdown: a table for each report, and one of what checks cost."""
+    parts = [part for report in reports for part in _part(report)]
+    priced = [(report, cost) for report in reports for cost in report.costs]
+    if priced:
+        head = ("model", "check", *COST_COLUMNS)
+        rows_ = [
+            (report.quantisation, _kind(report), *row)
+            for report, cost in priced
+            for row in cost_rows([cost])
+        ]
+        parts += ["What checks cost, in CPU seconds of one thread:", _markdown(head, rows_)]
+    return "\n\n".join(parts)
+
+
+def _part(report: Report) -> list[str]:
+    if not report.series:
+        return []
+    drawn = f"temperature {report.temperature / 1000:g}" if report.temperature else "greedy"
+    others = [name for name in report.builds if name != next(iter(report.builds))]
+    also = f", answers of the build {', '.join(others)} too" if others else ""
+    limits = (
+        f"thresholds {report.mean_gap} and {report.most_gap} thousandths"
+        if report.most_gap
+        else "exact"
+    )
+    about = (
+        f"`{report.model}` ({report.quantisation}), checked by the build "
+        f"{next(iter(report.builds))}{also}: {report.answers} prompts, at most {report.tokens} "
+        f"tokens, {drawn}; {limits}. An exact check by the same build confirmed "
+        f"{report.confirmed} of {report.confirmed + report.disagreed}. "
+        f"Made by `{report.command}` on {report.machine}."
+    )
+    return [about, _markdown(COLUMNS, rows(report))]
+
+
+def _kind(report: Report) -> str:
+    return "by margins" if report.disagreed else "exact"
+
+
+def _markdown(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    head = [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
+    return "\n".join([*head, *(f"| {' | '.join(line)} |" for line in lines)])

@@ -78,3 +78,12 @@ def test_near_misses_do_not_decide_the_thresholds() -> None:
 def test_costs_are_told_as_a_share() -> None:
     (row,) = paper.cost_rows(made().costs)
     assert row == ("32", "128", "2", "2.00 s", "0.50 s", "0.25")
+
+
+def test_the_page_has_a_table_for_each_report_and_one_of_costs() -> None:
+    text = paper.page([made(), made(command="another", disagreed=0, mean_gap=0, most_gap=0)])
+    tables = [part for part in text.split("\n\n") if part.startswith("| ")]
+    assert [len(table.splitlines()) - 2 for table in tables] == [5, 5, 2]
+    assert "| Q8_0 | by margins | 32 | 128 | 2 | 2.00 s | 0.50 s | 0.25 |" in tables[2]
+    assert "thresholds 10 and 1000 thousandths" in text
+    assert "`another`" in text
