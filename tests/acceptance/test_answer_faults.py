@@ -22,6 +22,9 @@ STORY = "Tell me a long story about a fox and a river."
 LONG = 120
 """Tokens of an answer in whose midst something happens."""
 
+LARGE = 8192
+"""Tokens of a context that takes more memory than the model itself."""
+
 HOSTILE = [sys.executable, "-m", "tests.acceptance.hostile"]
 
 
@@ -143,7 +146,8 @@ def put_up(salon: Salon, smollm: Path, what: str) -> Peer:
     """Publish a model with something wrong, under its name."""
     publisher = salon.swarm.peer(f"publisher-{what}")
     salon.swarm.grant(publisher, 1)
-    arguments = ("model", "add", str(smollm), "--engine", "ctransformers", "--name", what)
+    about = ("--engine", "ctransformers", "--name", what, "--context", str(LARGE))
+    arguments = ("model", "add", str(smollm), *about)
     salon.swarm.background(publisher, *arguments, program=HOSTILE, extra={VARIABLE: what})
     salon.await_model(what, publisher)
     return publisher

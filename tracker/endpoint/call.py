@@ -9,10 +9,11 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from tracker.endpoint.keys import ApiKey, Hold, Use
+from tracker.endpoint.keys import AbsentError, ApiKey, Hold, Use
 from tracker.endpoint.parlour import Event, Heard, Settled, Spoke
 from tracker.endpoint.tab import Tab, cost
 from tracker.work.asking import Ruling
+from tracker.work.query import UNANSWERABLE
 from tracker.work.state import Unit
 from workunits.errors import RefusedError
 from workunits.ids import NOBODY, PeerKey
@@ -189,6 +190,9 @@ class SwarmCall:
         self.host.ended(self, None)
         if absence := self.host.absence(self):
             self._put(absence)
+        elif reason == UNANSWERABLE:  # after a long wait, and another one would end no better
+            message = f"no volunteer who is there can run the model {self.model!r}"
+            self._put(AbsentError(message, seconds=60))
         elif self.again and not (self._told or self._said):
             self._put(None)
         else:

@@ -8,6 +8,9 @@ from workunits.models.answer import Answer, Finish
 from workunits.models.request import Request
 from workunits.wire.models import Likely, Tokens
 
+UNANSWERABLE = "no peer is there that could answer"
+"""Why a request fails that every peer which is there gave back."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ruling:

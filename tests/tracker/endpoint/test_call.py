@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tracker.endpoint.call import SwarmCall
-from tracker.endpoint.keys import ApiKey, Use
+from tracker.endpoint.keys import AbsentError, ApiKey, Use
 from tracker.endpoint.parlour import Event, Heard, Settled, Spoke
-from tracker.work.query import Ruling
+from tracker.work.query import UNANSWERABLE, Ruling
 from workunits.errors import RefusedError
 from workunits.ids import JobId, PeerKey, UnitId
 from workunits.models.answer import Answer, Finish
@@ -180,6 +180,14 @@ def test_where_nobody_is_left_the_reader_is_told_so() -> None:
     with pytest.raises(RefusedError, match="nobody"):
         told(call)
     assert host.placed == 0
+
+
+def test_what_every_peer_gave_back_is_not_asked_again() -> None:
+    call, host = called(stream=False)
+    call.failed(UNANSWERABLE)
+    with pytest.raises(AbsentError, match="can run the model 'tiny'"):
+        told(call)
+    assert (host.placed, host.uses) == (0, [None])
 
 
 def test_it_is_asked_again_once_and_only_if_nothing_was_told() -> None:
