@@ -17,7 +17,7 @@ os.environ["GGML_CPU_TILED_MM"] = "0"
 from llama_cpp import llama_cpp as api
 
 BATCH = 512
-SCORED = 32 << 20
+SCORED = 12 << 20
 """Most bytes of logits that are computed in one pass."""
 
 
