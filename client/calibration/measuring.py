@@ -28,7 +28,8 @@ from workunits.models.request import NONCE_SIZE, Request, Sampling
 
 SEED = 5
 CPU_SECONDS = 10 * 24 * 3600.0
-WALL_SECONDS = 3600.0
+WALL_SECONDS = 900.0
+"""Of one answer: far less than a container lives, or each would have one of its own."""
 COST_LENGTHS = (32, 256, 1024)
 """Tokens of the prompts at which costs are compared."""
 
