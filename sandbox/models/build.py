@@ -72,8 +72,15 @@ FLAGS = (
     "-DCMAKE_BUILD_TYPE=Release",
     "-DCMAKE_BUILD_WITH_INSTALL_RPATH=ON",
     "-DCMAKE_INSTALL_RPATH=$ORIGIN",
-    # One instruction set (x86-64-v3), and no kernels whose sums depend on the size of the batch.
+    # One instruction set (x86-64-v3), said one by one: with SOURCE_DATE_EPOCH none is the default.
     "-DGGML_NATIVE=OFF",
+    "-DGGML_SSE42=ON",
+    "-DGGML_AVX=ON",
+    "-DGGML_AVX2=ON",
+    "-DGGML_BMI2=ON",
+    "-DGGML_F16C=ON",
+    "-DGGML_FMA=ON",
+    # No kernels whose sums depend on the size of the batch.
     "-DGGML_LLAMAFILE=OFF",
     "-DGGML_CPU_REPACK=OFF",
     "-DGGML_OPENMP=OFF",

@@ -26,6 +26,8 @@ class Llama:
 
     def __init__(self, path: str, context: int, threads: int) -> None:
         api.llama_backend_init()
+        if b"AVX2 = 1" not in api.llama_print_system_info():
+            raise ValueError("this build of llama.cpp is not for AVX2")
         wanted = api.llama_model_default_params()
         wanted.n_gpu_layers = 0
         self._model: Any = api.llama_model_load_from_file(path.encode(), wanted)
