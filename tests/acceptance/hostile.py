@@ -1,7 +1,8 @@
 """``swarm`` that puts up models which do harm, past its own checks. For tests only.
 
 ``HOSTILE`` says what is wrong: ``header``, the file's header lies; ``memory``, the card says that
-the engine needs little more than the file. ``python -m tests.acceptance.hostile model add ...``.
+half as much memory will do as the file is large.
+``python -m tests.acceptance.hostile model add ...``.
 """
 
 import os
@@ -20,13 +21,11 @@ VARIABLE = "HOSTILE"
 LARGE = 2 << 20
 """Bytes of a file with a lying header."""
 
-SPARE = 4 << 20
-
 
 def spoil(made: Offer, home: Path) -> Offer:
     """An offer with something wrong."""
     if os.environ[VARIABLE] == "memory":
-        return _with_card(made, replace(made.card, memory_bytes=made.card.file.length + SPARE))
+        return _with_card(made, replace(made.card, memory_bytes=made.card.file.length // 2))
     share, *rest = made.files
     with share.path.open("rb") as stream:
         head = bytearray(stream.read(LARGE))
