@@ -17,7 +17,7 @@ from client.commands.invocation import Invocation, command, option
 from workunits.errors import LocalError
 
 if TYPE_CHECKING:
-    from client.calibration.measuring import Build
+    from client.calibration.measuring import Build, Study
     from client.calibration.report import Report
     from workunits.models.gguf import Gguf
 
@@ -66,6 +66,16 @@ WEIGHT = 1024
     help="Another llama.cpp whose honest answers must stand. May be repeated.",
 )
 @option(
+    "--lie",
+    "told",
+    multiple=True,
+    metavar="NAME",
+    help='What is done to honest answers: "cut off", "ended early", "one token edited", "one '
+    'plausible token", "of another prompt", "random tokens", "one token steered", none. May be '
+    "repeated.  [default: all]",
+    show_default=False,
+)
+@option(
     "--substitute",
     "wanted",
     multiple=True,
@@ -93,6 +103,7 @@ async def calibrate(
     temperature: float,
     checker: str,
     also: tuple[str, ...],
+    told: tuple[str, ...],
     wanted: tuple[str, ...],
     cells: int,
     costs: bool,
@@ -107,6 +118,7 @@ async def calibrate(
     """
     import hashlib
 
+    from client.calibration import report as paper
     from client.calibration import variants
     from client.calibration.measuring import Bench, Study, requests_of
     from sandbox.containers import DockerSandbox, DockerSettings
@@ -115,6 +127,8 @@ async def calibrate(
     from workunits.models.gguf import read_header
     from workunits.models.vocabulary import Vocabulary
 
+    settings = (answers, tokens, temperature)
+    lies = _lies(told)
     gguf = read_header(file)
     vocabulary = Vocabulary.of(gguf)
     substitutes = _substitutes(gguf, wanted)
@@ -151,15 +165,13 @@ async def calibrate(
                     paths.append((each, path))
                     step()
                 times = COST_TIMES if costs else 0
-                findings = await study.run(tuple(_lies()), paths, _cost_lengths(), times)
+                await study.run(lies, paths, _cost_lengths(), times)
             finally:
+                # One that is broken off leaves what it has found.
+                if save is not None and study.findings.series:
+                    paper.add(save, _report(gguf, digest, study, settings))
                 await sandbox.close()
-    report = _report(gguf, digest, study, findings, (answers, tokens, temperature))
-    if save is not None:
-        from client.calibration.report import add
-
-        add(save, report)
-    _show(call, report)
+    _show(call, _report(gguf, digest, study, settings))
 
 
 def _build(call: Invocation, docker: str, name: str) -> "Build":
@@ -242,18 +254,23 @@ def _cost_lengths() -> Sequence[int]:
     return COST_LENGTHS
 
 
-def _lies() -> Sequence[str]:
+def _lies(told: tuple[str, ...]) -> Sequence[str]:
     from client.calibration.claims import LIES
 
-    return tuple(LIES)
+    names = [name for name in told if name != "none"]
+    for name in names:
+        if name not in LIES:
+            raise LocalError(f"there is no lie {name!r}", hint=f"There are {', '.join(LIES)}.")
+    return names if told else tuple(LIES)
 
 
 def _report(
-    gguf: "Gguf", digest: str, study: Any, findings: Any, settings: tuple[int, int, float]
+    gguf: "Gguf", digest: str, study: "Study", settings: tuple[int, int, float]
 ) -> "Report":
     from client.calibration.report import Report, choose
     from workunits.models.card import name_of, quantisation_of
 
+    findings = study.findings
     answers, tokens, temperature = settings
     mean_gap, most_gap = choose(findings.series)
     return Report(
