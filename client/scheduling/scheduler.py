@@ -196,7 +196,7 @@ class Scheduler:
         if now >= job.blocked:
             return ""
         if job.refused:
-            self._sulk = max(self._sulk, job.blocked)
+            self._sulk_over(job)
         return job.refused
 
     def _on_committed(self, event: work.Committed, _: float) -> None:
@@ -486,8 +486,14 @@ class Scheduler:
         job.blocked = max(job.blocked, now + delay)
         if reason in _LASTING or job.strikes >= self._tuning.strikes:
             job.refused = reason
-            self._sulk = max(self._sulk, job.blocked)
+            self._sulk_over(job)
             self._book.give_back(sorted(job.early), reason)
+
+    def _sulk_over(self, job: JobRecord) -> None:
+        """Want nothing more for a while, or the tracker sends the same again; but not over a model
+        that is asked: then nobody would be there for all the others."""
+        if not job.signed.manifest.is_asked:
+            self._sulk = max(self._sulk, job.blocked)
 
     def _warn(self, message: str, hint: str = "") -> None:
         self._book.out.append(moves.Warn(message, hint))

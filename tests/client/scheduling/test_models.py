@@ -364,3 +364,16 @@ def test_a_bad_file_gives_all_leases_of_its_model_back_at_once() -> None:
     world.run_through()
     assert sorted(world.released) == [(token, "model") for token in (*tokens, again)]
     assert world.scheduler.state_of(other) is State.COMMITTED
+
+
+@pytest.mark.parametrize(("job", "wants"), [(ASKED, True), (BATCH, False)], ids=["asked", "batch"])
+def test_a_bad_model_that_is_asked_does_not_make_who_refuses_it_absent(
+    job: SignedManifest, *, wants: bool
+) -> None:
+    world = world_of(job, tuning=ONE)
+    token = world.inquire(job.id, asked=job is ASKED)
+    fetch(world)
+    world.open_failed(1, "model")
+    world.run_through()
+    assert world.scheduler.state_of(token) is None
+    assert (world.want > 0) is wants
