@@ -1,5 +1,6 @@
 """What is put up when a model is published: its file, its image, its card, all of them blobs."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -154,7 +155,7 @@ def _converted(config: Config, path: Path, original: Gguf, say: Say, watch: Watc
     say("converting the model for ctransformers")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        part = target.with_suffix(".part")
+        part = target.with_suffix(f".{os.getpid()}")  # another process may convert it too
         convert(path, part, watch)
         part.replace(target)
     except OSError as error:

