@@ -31,8 +31,8 @@ class DockerSettings:
 
     ``engine`` is a ``unix://`` address. ``work`` is a folder for links to inputs; on the disk of
     the blobs, links cost nothing. ``shares`` are the slots: an opened cell takes the least used.
-    ``runtime`` is the name of another OCI runtime, for instance "runsc". A container serves for
-    ``lifetime_seconds`` at most. ``harness`` replaces the source of process 1 (tests).
+    ``runtime`` is the name of another OCI runtime, for instance "runsc". A container takes
+    units for ``lifetime_seconds``. ``harness`` replaces the source of process 1 (tests).
     """
 
     engine: str
@@ -173,7 +173,8 @@ class _Maker:
         sandbox = self.sandbox
         settings = sandbox._settings
         name = f"openswarm-{sandbox._owner}-{next(sandbox._numbers)}"
-        life = max(settings.lifetime_seconds, self.limits.wall_seconds + GRACE_SECONDS)
+        # a unit may begin until the end of the lifetime, however long it may take
+        life = settings.lifetime_seconds + self.limits.wall_seconds + GRACE_SECONDS
         owner = Owner(sandbox._owner, int(sandbox._now() + life) + DEADLINE_MARGIN)
         host = host_config(self.limits, self.share, folder.absolute(), settings.runtime)
         body = container(self.image, self.source, host, owner, self.words)
