@@ -8,11 +8,11 @@ from pathlib import Path
 
 from aiohttp import ClientSession
 
-from bench.answerer import Job
 from bench.processes import child
 from bench.row import Row, Setting
 from bench.stream import streamed
 from bench.tracker import POLL
+from bench.worker import Job
 from client.models.offer import Say
 from examples.demo.swarm import Swarm
 from sandbox.models.build import build, content_hash
@@ -64,8 +64,9 @@ async def _serve(setting: Setting, folder: Path, count: int, image: str, request
         for number in range(count):
             home = folder / f"answerer-{number}"
             home.mkdir()
-            worker = stack.enter_context(child("bench.answerer", log=home / "log"))
-            worker.tell(Job(swarm.url, str(home), image, TOKEN_SECONDS, TOKENS).line())
+            worker = stack.enter_context(child("bench.worker", log=home / "log"))
+            job = Job(swarm.url, str(home), 1, TOKEN_SECONDS, image=image, tokens=TOKENS)
+            worker.tell(job.line())
             worker.hear()
         async with ClientSession() as http:
             await _ask(http, swarm.url, secret, count + 1, 2 * count)  # warm

@@ -1,4 +1,4 @@
-"""A child that is a real volunteer, whose sandbox only lets the time of each unit pass."""
+"""A child that is a real volunteer, whose sandbox only lets the time of each unit or token pass."""
 
 import asyncio
 import json
@@ -17,6 +17,7 @@ from client.work.notices import Notice, Online
 from client.work.supply import SwarmBlobs
 from client.work.volunteer import Capacity, Volunteer
 from sandbox.fake import FakeSandbox, sleeping
+from sandbox.models.fake import FakeModels
 from workunits.signing import Identity
 
 QUOTA = 1 << 28
@@ -24,13 +25,16 @@ QUOTA = 1 << 28
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What a worker is told on its standard input: where, how many slots, seconds a unit."""
+    """What a worker is told on its standard input: where, how many slots, seconds a unit, or a
+    token of a model's answer of ``tokens``; ``image`` is what it claims to have."""
 
     url: str
     folder: str
     slots: int
     seconds: float
-    validator: bool
+    validator: bool = False
+    image: str = IMAGE
+    tokens: int = 0
 
     def line(self) -> dict[str, object]:
         """The job as JSON."""
@@ -45,7 +49,8 @@ async def work(job: Job) -> None:
         if isinstance(notice, Online):
             print(json.dumps({"online": True}), flush=True)
 
-    sandbox = FakeSandbox(sleeping(job.seconds), available=frozenset({IMAGE}))
+    models = FakeModels(token_seconds=job.seconds, length=job.tokens + 1)
+    sandbox = FakeSandbox(sleeping(job.seconds), available=frozenset({job.image}), models=models)
     with BlobStore(folder / "blobs", quota=QUOTA) as store:
         async with BlobSwarm(store, job.url) as swarm, TaskGroup() as group:
             volunteer = Volunteer(

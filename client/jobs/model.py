@@ -47,9 +47,9 @@ from workunits.models.card import ModelCard, chat_ids, text_ids
 from workunits.models.forms import check_form, form_of
 from workunits.models.program import COMMAND, Engine, ModelProgram
 from workunits.models.request import (
+    MAX_CANDIDATES,
     MAX_NEW,
     MAX_SEED,
-    MAX_TOP,
     NONCE_SIZE,
     THOUSAND,
     Request,
@@ -207,7 +207,7 @@ def _sampling(table: Table) -> Sampling:
     return Sampling(
         temperature=mille("temperature", 0.0, 0.0, 2.0),
         top_p=mille("top_p", 1.0, 0.001, 1.0),
-        top_k=table.integer("top_k", 0, 0, MAX_TOP),
+        top_k=table.integer("top_k", 0, 0, MAX_CANDIDATES),
         repetition=mille("repetition", 1.0, 1.0, 2.0),
     )
 

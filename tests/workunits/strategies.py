@@ -10,7 +10,7 @@ from workunits.images import MAX_IMAGE, Layer, chain_id
 from workunits.manifest import MAX_NUMERIC_OUTPUT, MAX_PRICE, MIN_MEMORY, Limits, Manifest, Program
 from workunits.models.answer import MODEL_FILE, OUTPUT, REQUESTS_FILE, Answer, Finish
 from workunits.models.program import COMMAND, MAX_BUDGET, Engine, ModelProgram
-from workunits.models.request import MAX_ID, MAX_SEED, MAX_TOP, Request, Sampling
+from workunits.models.request import MAX_CANDIDATES, MAX_ID, MAX_SEED, Request, Sampling
 from workunits.parameters import Axis, Combine, Files, NamedBlob, Range, Sweep, Values
 from workunits.results import Ending, Result
 from workunits.ringers import Ringers
@@ -130,7 +130,7 @@ samplings = st.builds(
     Sampling,
     st.integers(0, 2000),
     st.integers(1, 1000),
-    st.integers(0, MAX_TOP),
+    st.integers(0, MAX_CANDIDATES),
     st.integers(1000, 2000),
 )
 requests = st.builds(

@@ -14,7 +14,7 @@ from tracker.endpoint.openai_requests import (
     text_part,
 )
 from tracker.endpoint.wishes import Talk, Turn, Wish
-from workunits.models.request import MAX_TOP
+from workunits.models.request import MAX_CANDIDATES
 
 MAX_STOPS = 16
 HARMLESS = ("metadata", "service_tier", "cache_control", "inference_geo", "diagnostics")
@@ -37,7 +37,7 @@ def parse_message(body: Fields) -> tuple[Wish, Talk]:
         sampling=wishes.sampling(
             body.number("temperature", 0, 1),
             body.number("top_p", 0, 1),
-            body.integer("top_k", 0, MAX_TOP),
+            body.integer("top_k", 0, MAX_CANDIDATES),
             None,
         ),
         most=most,

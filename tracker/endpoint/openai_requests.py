@@ -13,8 +13,7 @@ from tracker.endpoint.fields import Fields
 from tracker.endpoint.wishes import Ids, Prompt, Talk, Text, Turn, Wish
 from workunits.errors import RemoteError
 from workunits.models.forms import form_of
-from workunits.models.request import MAX_ID, MAX_PROMPT
-from workunits.models.request import MAX_TOP as MOST_CANDIDATES
+from workunits.models.request import MAX_CANDIDATES, MAX_ID, MAX_PROMPT
 
 MAX_MESSAGES = 10_000
 MAX_TEXT = 10_000_000
@@ -109,7 +108,7 @@ def _wish(body: Fields, *, most: int | None, top: int, form: str) -> Wish:
             raise unsupported(field, "use 'repetition_penalty' (1 to 2) instead")
     if body.raw("logit_bias"):
         raise unsupported("logit_bias", "tokens are drawn as the model weighs them")
-    top_k = body.integer("top_k", -1, MOST_CANDIDATES)
+    top_k = body.integer("top_k", -1, MAX_CANDIDATES)
     settings = wishes.sampling(
         body.number("temperature", 0, 2),
         body.number("top_p", 0, 1),

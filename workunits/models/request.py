@@ -21,7 +21,7 @@ MAX_NEW = 32_768
 
 MAX_ID = 2**24
 MAX_SEED = 2**53
-MAX_TOP = 256
+MAX_CANDIDATES = 256
 """Most candidates that a token is drawn from; more would make sums depend on the machine."""
 
 MAX_FORM = 16_384
@@ -34,7 +34,7 @@ THOUSAND = 1000
 class Sampling:
     """How a token is drawn from the logits. Fractions are per mille; ``temperature`` 0 is greedy.
 
-    ``top_k`` 0 means as many candidates as there may be (``MAX_TOP``).
+    ``top_k`` 0 means as many candidates as there may be (``MAX_CANDIDATES``).
     """
 
     temperature: int = 0
@@ -57,7 +57,7 @@ class Sampling:
         sampling = cls(
             temperature=fields.integer("temperature", 0, 2 * THOUSAND),
             top_p=fields.integer("top_p", 1, THOUSAND),
-            top_k=fields.integer("top_k", 0, MAX_TOP),
+            top_k=fields.integer("top_k", 0, MAX_CANDIDATES),
             repetition=fields.integer("repetition", THOUSAND, 2 * THOUSAND),
         )
         fields.end()

@@ -24,8 +24,8 @@ Doubles: TypeAlias = NDArray[np.float64]
 Ids: TypeAlias = NDArray[np.int64]
 Allowed: TypeAlias = Callable[[int], bool]
 
-MAX_TOP = 256
-"""Most candidates that a token is drawn from (``workunits.models.request.MAX_TOP``)."""
+MAX_CANDIDATES = 256
+"""Most candidates that a token is drawn from (``workunits.models.request.MAX_CANDIDATES``)."""
 
 WINDOW = 64
 """How many of the last tokens, prompt and answer together, the repetition penalty counts: those of
@@ -45,7 +45,7 @@ class Sampler:
     """How tokens of one answer are drawn.
 
     ``temperature``, ``top_p`` and ``repetition`` are per mille; temperature 0 takes the best.
-    ``top_k`` 0 means ``MAX_TOP``. ``seed`` is from 0 to 2**64 - 1.
+    ``top_k`` 0 means ``MAX_CANDIDATES``. ``seed`` is from 0 to 2**64 - 1.
 
     The penalty is CTRL's (arXiv:1909.05858): the logit of every token among the last ``WINDOW`` is
     divided by ``repetition`` if it is positive, else multiplied by it. Then come the best ``top_k``
@@ -60,7 +60,7 @@ class Sampler:
             raise ValueError("a setting of the sampler is out of range")
         self._temperature = temperature
         self._top_p = top_p
-        self._count = min(top_k, MAX_TOP) if top_k > 0 else MAX_TOP
+        self._count = min(top_k, MAX_CANDIDATES) if top_k > 0 else MAX_CANDIDATES
         self._penalty = repetition / THOUSAND
         self._seed = _DOMAIN + seed.to_bytes(8, "big")
 
@@ -128,7 +128,7 @@ class Sampler:
         self, logits: Logits, history: Sequence[int], allowed: Allowed | None, asked: int
     ) -> int:
         """The best token that is allowed, of all beyond the first ``asked``."""
-        for count in (MAX_TOP, _MANY, len(logits)):  # to sort all of them takes long
+        for count in (MAX_CANDIDATES, _MANY, len(logits)):  # to sort all of them takes long
             ids, _ = self._candidates(logits, history, count)
             for each in ids[asked:].tolist():
                 if allowed is None or allowed(each):

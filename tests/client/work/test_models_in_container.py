@@ -17,33 +17,12 @@ from sandbox.engine import Engine
 from tests.client.work.models import ModelTracker, model_job
 from tests.client.work.tracker import peer_key, rng, tracking
 from tests.client.work.volunteering import MemoryBlobs
+from tests.models import STORY
 from workunits.ids import LeaseToken
 from workunits.models.answer import Finish
 from workunits.models.request import Request
 
 pytestmark = pytest.mark.engine
-STORY: tuple[int, ...] = (
-    1,
-    4093,
-    198,
-    31530,
-    549,
-    253,
-    986,
-    1977,
-    563,
-    253,
-    16438,
-    284,
-    253,
-    4626,
-    30,
-    2,
-    198,
-)
-STORY += (1, 520, 9531, 198)
-"""A user asks for a long story, in the chat template of the model."""
-
 REQUEST = Request(STORY, 48, 5, bytes(16))
 OTHER = Request(STORY[:-4], 8, 5, bytes(16))
 

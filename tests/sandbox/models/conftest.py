@@ -19,37 +19,13 @@ from sandbox.models.runtime import (
     Spoken,
 )
 from sandbox.runner import Limits
-from tests.models import ctransformers_image, ctransformers_model, llama_image, smollm
+from tests.models import STORY, ctransformers_image, ctransformers_model, llama_image, smollm
 from workunits.models.program import Engine
 from workunits.models.request import Request, Sampling
 
 __all__ = ["ctransformers_image", "ctransformers_model", "llama_image", "smollm"]
 
 LIMITS = Limits(cpu_seconds=200, wall_seconds=100, memory_bytes=512 << 20, output_bytes=0)
-PROMPT = (
-    1,
-    4093,
-    198,
-    31530,
-    549,
-    253,
-    986,
-    1977,
-    563,
-    253,
-    16438,
-    284,
-    253,
-    4626,
-    30,
-    2,
-    198,
-    1,
-    520,
-    9531,
-    198,
-)
-"""A user asks SmolLM2 for a long story about a fox and a river, in its chat template."""
 
 GREETING = (1, 4093, 198, 36218, 15876, 30, 2, 198, 1, 520, 9531, 198)
 """A user asks it to say hi, which it does shortly."""
@@ -79,7 +55,7 @@ class Model:
 
     runtime: ModelRuntime
     spec: ModelSpec
-    prompt: tuple[int, ...] = PROMPT
+    prompt: tuple[int, ...] = STORY
     cells: list[ModelCell] = field(default_factory=list)
 
     async def open(self, **changes: object) -> ModelCell:

@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 
 from sandbox.models.worker.sampler import (
     LEAST,
-    MAX_TOP,
+    MAX_CANDIDATES,
     WINDOW,
     Doubles,
     Logits,
@@ -161,7 +161,7 @@ def test_only_the_best_of_top_k_are_drawn_and_of_equal_ones_the_lowest_ids() -> 
 
 def test_no_token_beyond_the_best_256_is_drawn() -> None:
     logits = np.zeros(2000, np.float32)
-    assert MAX_TOP == request.MAX_TOP
+    assert MAX_CANDIDATES == request.MAX_CANDIDATES
     assert set(drawn(made(2000), logits, 2500)) == set(range(256))
     assert set(drawn(made(2000, top_k=999), logits, 300)) <= set(range(256))
 
@@ -295,8 +295,8 @@ def test_greedy_asks_in_order_of_logit_and_no_further_than_it_must() -> None:
 def test_where_none_of_256_is_allowed_the_next_best_is_taken(temperature: int) -> None:
     logits = wide(5000)
     order = sorted(range(5000), key=lambda each: (-logits[each], each))
-    late = set(order[MAX_TOP:])
-    assert made(temperature).pick(logits, 0, (), late.__contains__) == order[MAX_TOP]
+    late = set(order[MAX_CANDIDATES:])
+    assert made(temperature).pick(logits, 0, (), late.__contains__) == order[MAX_CANDIDATES]
     last = {order[-1]}
     assert made(temperature, 1, 1).pick(logits, 0, (), last.__contains__) == order[-1]
 

@@ -9,7 +9,8 @@ import pytest
 
 from client.calibration.claims import LIES, Claim, cases
 from sandbox.models.runtime import Answered, Given, ModelCell
-from tests.sandbox.models.conftest import PROMPT, Ears, Model, ask
+from tests.models import STORY
+from tests.sandbox.models.conftest import Ears, Model, ask
 from workunits.models.request import Request, Sampling
 
 pytestmark = pytest.mark.engine
@@ -23,7 +24,7 @@ MOST = 20
 def requests() -> list[Request]:
     """Greedy ones and drawn ones."""
     return [
-        Request((*PROMPT[:3], topic, *PROMPT[4:]), MOST, at, bytes(16), Sampling(800 * (at % 2)))
+        Request((*STORY[:3], topic, *STORY[4:]), MOST, at, bytes(16), Sampling(800 * (at % 2)))
         for at, topic in enumerate(TOPICS)
     ]
 
