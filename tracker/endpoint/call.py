@@ -21,19 +21,12 @@ from workunits.models.answer import Finish
 from workunits.models.request import Request
 from workunits.wire.models import Likely
 
-_FAILED = "no answer could be verified"
-_AGAIN = "Try again; the tracker's operator sees why in its log."
-
 
 class Host(Protocol):
     """What a call needs of its parlour."""
 
     def now(self) -> float:
         """Seconds on a clock that never goes back."""
-
-    def place(self, call: "SwarmCall") -> None:
-        """Give the request to the desk: ``call`` gets its tab, hold and unit. Raises
-        ``RefusedError``."""
 
     def ended(self, call: "SwarmCall", use: Use | None) -> int:
         """The request came to an end, or to nothing; the credits that were charged."""
@@ -52,8 +45,7 @@ class Host(Protocol):
 class SwarmCall:
     """A request (``Call``) and its ears (``Listener``).
 
-    With ``stream`` tokens are told as they come. Without it everything is told with the verdict, so
-    that an answer that failed can be made again in silence.
+    With ``stream`` tokens are told as they come. Without it everything is told with the verdict.
     """
 
     host: Host
@@ -67,13 +59,10 @@ class SwarmCall:
     hold: Hold = field(init=False)
     unit: Unit = field(init=False)
     heard: list[int] = field(default_factory=list)
-    again: bool = True
-    """Whether it may be asked once more."""
-
     over: bool = False
     """The desk has said all that it will say."""
 
-    _queue: "asyncio.Queue[Event | RefusedError | None]" = field(default_factory=asyncio.Queue)
+    _queue: "asyncio.Queue[Event | RefusedError]" = field(default_factory=asyncio.Queue)
     _likely: list[tuple[Likely, ...]] = field(default_factory=list)
     _finish: Finish | None = None
     _first: float | None = None
@@ -91,9 +80,6 @@ class SwarmCall:
         """Tokens, their end, and the verdict. Raises ``RefusedError`` when there is no answer."""
         while not self._done:
             event = await self._queue.get()
-            if event is None:
-                self._retry()
-                continue
             if isinstance(event, RefusedError):
                 self._done = True
                 raise event
@@ -113,17 +99,6 @@ class SwarmCall:
         self._closed = self._done = True
         if not (self.over or self._ended) and self._finish is None:
             self.host.dismissed(self)
-
-    def _retry(self) -> None:
-        """It came to nothing before anything was told: ask again, once."""
-        self.again = False
-        self.heard, self._likely, self._finish, self._first = [], [], None, None
-        self.over = False
-        try:
-            self.host.place(self)
-        except RefusedError:
-            self.over = True
-            self._put(RefusedError(_FAILED, hint=_AGAIN))
 
     # -- the desk ---------------------------------------------------------------------------
 
@@ -193,10 +168,10 @@ class SwarmCall:
         elif reason == UNANSWERABLE:  # after a long wait, and another one would end no better
             message = f"no volunteer who is there can run the model {self.model!r}"
             self._put(AbsentError(message, seconds=60))
-        elif self.again and not (self._told or self._said):
-            self._put(None)
         else:
-            self._put(RefusedError(f"{_FAILED}: {reason}", hint=_AGAIN))
+            message = f"no answer could be verified: {reason}"
+            hint = "Try again; the tracker's operator sees why in its log."
+            self._put(RefusedError(message, hint=hint))
 
     # -- the parlour ------------------------------------------------------------------------
 
@@ -252,7 +227,7 @@ class SwarmCall:
             self._said = True
             self._put(Spoke(self._finish))
 
-    def _put(self, event: Event | RefusedError | None) -> None:
+    def _put(self, event: Event | RefusedError) -> None:
         if not (self._closed or self._ended):
             self._ended = isinstance(event, Settled | RefusedError)
             self._queue.put_nowait(event)

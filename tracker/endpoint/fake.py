@@ -180,10 +180,12 @@ class FakeParlour:
         stream: bool,
         top: int = 0,
         urgent: bool = True,
+        again: bool = False,
     ) -> FakeCall:
         """Begin a request. Budget and rate of the key are real."""
         script = self.script
-        self._keys.pace(key, self._now())
+        if not again:
+            self._keys.pace(key, self._now())
         if script.refusal:
             raise script.refusal
         worth = served.price * meter(request, request.most)

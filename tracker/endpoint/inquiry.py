@@ -174,21 +174,29 @@ async def ask(
 ) -> list[Outcome]:
     """Ask for every answer and follow all of them to their verdicts.
 
-    ``tell`` hears text as it comes, ``over`` verdicts. Whatever goes wrong, or when this is
-    cancelled, no call is left open. Raises what ``Parlour.ask`` and ``Call.events`` raise.
+    ``tell`` hears text as it comes, ``over`` verdicts. An answer that fails before anything of it
+    was told is asked for once more, in silence. Whatever goes wrong, or when this is cancelled, no
+    call is left open. Raises what ``Parlour.ask`` and ``Call.events`` raise.
     """
     outcomes: list[Outcome] = []
     # Stop sequences are found, and probabilities told, in tokens as they come.
     stream = bool(tell or inquiry.wish.stops or inquiry.wish.top)
 
     async def follow(index: int, calls: "_Calls") -> None:
+        told = False
+
+        async def show(piece: Piece) -> None:
+            nonlocal told
+            if tell and piece:
+                told = True
+                await tell(index, piece)
+
         try:
-            outcome = await _follow(inquiry, index, calls.call(index), tell)
+            outcome = await _follow(inquiry, index, calls.call(index), show)
         except RefusedError as error:
-            if tell or isinstance(error, ApiError | CrowdedError | BrokeError):
+            if told or isinstance(error, ApiError | CrowdedError | BrokeError):
                 raise
-            # Nobody has seen anything of the answer that came to nothing.
-            outcome = await _follow(inquiry, index, calls.again(index), tell)
+            outcome = await _follow(inquiry, index, calls.again(index), show)
         outcomes.append(outcome)
         if over:
             await over(outcome)
@@ -220,7 +228,7 @@ class _Calls:
     async def __aenter__(self) -> Self:
         try:
             for request in self._inquiry.requests:
-                self._calls.append(self._ask(request))
+                self._calls.append(self._ask(request, again=False))
         except BaseException:
             await self._close()
             raise
@@ -236,15 +244,16 @@ class _Calls:
     def again(self, index: int) -> Call:
         """Another call for the same answer."""
         self._over.append(self._calls[index])
-        self._calls[index] = self._ask(self._inquiry.requests[index])
+        self._calls[index] = self._ask(self._inquiry.requests[index], again=True)
         return self._calls[index]
 
-    def _ask(self, request: Request) -> Call:
+    def _ask(self, request: Request, *, again: bool) -> Call:
         return self._parlour.ask(
             *(self._key, self._inquiry.served, request),
             stream=self._stream,
             top=self._inquiry.wish.top,
             urgent=self._urgent,
+            again=again,
         )
 
     async def _close(self) -> None:
@@ -252,7 +261,9 @@ class _Calls:
             await call.close()
 
 
-async def _follow(inquiry: Inquiry, index: int, call: Call, tell: Tell | None) -> Outcome:
+async def _follow(
+    inquiry: Inquiry, index: int, call: Call, show: Callable[[Piece], Awaitable[None]]
+) -> Outcome:
     stops = inquiry.wish.stops
     narrator = Narrator(inquiry.language, stops)
     halted = False
@@ -264,8 +275,7 @@ async def _follow(inquiry: Inquiry, index: int, call: Call, tell: Tell | None) -
                 call.halt(narrator.needed)
         else:
             piece = narrator.end()
-        if tell and piece:
-            await tell(index, piece)
+        await show(piece)
         if isinstance(event, Settled):
             return _outcome(inquiry, index, narrator, event)
     raise ApiError(Fault.ABSENT, "The answer broke off. Try again.", seconds=1)

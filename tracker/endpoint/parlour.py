@@ -8,11 +8,10 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-from workunits.models.card import ModelCard
-
 from tracker.endpoint.keys import ApiKey
 from workunits.ids import PeerKey, UnitId
 from workunits.models.answer import Finish
+from workunits.models.card import ModelCard
 from workunits.models.request import Request
 from workunits.wire.models import Likely
 
@@ -97,8 +96,10 @@ class Parlour(Protocol):
         stream: bool,
         top: int = 0,
         urgent: bool = True,
+        again: bool = False,
     ) -> Call:
-        """Begin a request; one that is not ``urgent`` comes after all that are.
+        """Begin a request; one that is not ``urgent`` comes after all that are, and one that is
+        asked ``again``, because it failed, counts once for the key's rate.
 
         Raises ``BrokeError`` when the key's budget does not cover it, ``CrowdedError`` (with
         ``seconds`` to wait) when its rate is over, and its kind ``AbsentError`` when nobody is

@@ -129,23 +129,20 @@ class SwarmParlour:
         stream: bool,
         top: int = 0,
         urgent: bool = True,
+        again: bool = False,
     ) -> SwarmCall:
         """Begin a request. Raises ``BrokeError``, ``CrowdedError``, ``AbsentError`` and
         ``RefusedError``. One that is not ``urgent`` does not count for the key's rate."""
-        if urgent:
+        if urgent and not again:
             self.keys.pace(key, self.now())
         if len(self._calls) >= MAX_CALLS:
             raise CrowdedError("too many requests are under way", seconds=5)
         made = SwarmCall(self, key, served.card.name, request, stream, top, urgent)
-        self.place(made)
+        self._place(made)
         return made
 
-    def now(self) -> float:
-        """Seconds on a clock that never goes back."""
-        return self._sessions.clock()
-
-    def place(self, call: SwarmCall) -> None:
-        """Give a request to the desk."""
+    def _place(self, call: SwarmCall) -> None:
+        """Give a request to the desk: ``call`` gets its tab, hold and unit."""
         desk, now, name = self._sessions.desk, self.now(), call.model
         tab = self._tabs.get(name)
         if tab is None:
@@ -169,6 +166,10 @@ class SwarmParlour:
         call.tab = tab
         self._calls[call] = None
         self._sessions.apply()
+
+    def now(self) -> float:
+        """Seconds on a clock that never goes back."""
+        return self._sessions.clock()
 
     def ended(self, call: SwarmCall, use: Use | None) -> int:
         """A request came to an end (``use``), or to nothing; the credits that were charged."""

@@ -5,8 +5,6 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import cast
 
-import pytest
-
 from tests.tracker.endpoint.cards import card
 from tests.tracker.work.chat import DISK, Chat, a_request
 from tests.tracker.work.world import OPERATOR, SUBMITTER, Actor, World
@@ -145,13 +143,6 @@ async def following(events: AsyncIterator[Event]) -> Event:
     """The next event, which must be there."""
     async with asyncio.timeout(SECONDS):
         return await anext(events)
-
-
-async def silence(call: SwarmCall) -> None:
-    """The reader reads, and is told nothing."""
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0):
-            await anext(call.events())
 
 
 def heard(events: list[Event]) -> tuple[int, ...]:

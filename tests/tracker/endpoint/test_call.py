@@ -33,17 +33,10 @@ class Desk:
     uses: list[Use | None] = field(default_factory=list)
     halts: list[int] = field(default_factory=list)
     dismissals: int = 0
-    placed: int = 0
-    refusal: RefusedError | None = None
     away: RefusedError | None = None
 
     def now(self) -> float:
         return self.time
-
-    def place(self, call: SwarmCall) -> None:
-        self.placed += 1
-        if self.refusal:
-            raise self.refusal
 
     def ended(self, call: SwarmCall, use: Use | None) -> int:
         self.uses.append(use)
@@ -179,26 +172,25 @@ def test_where_nobody_is_left_the_reader_is_told_so() -> None:
     call.failed("no peer is there")
     with pytest.raises(RefusedError, match="nobody"):
         told(call)
-    assert host.placed == 0
 
 
-def test_what_every_peer_gave_back_is_not_asked_again() -> None:
+def test_what_every_peer_gave_back_nobody_can_run() -> None:
     call, host = called(stream=False)
     call.failed(UNANSWERABLE)
     with pytest.raises(AbsentError, match="can run the model 'tiny'"):
         told(call)
-    assert (host.placed, host.uses) == (0, [None])
+    assert host.uses == [None]
 
 
-def test_it_is_asked_again_once_and_only_if_nothing_was_told() -> None:
+def test_without_streaming_nothing_is_told_of_what_failed() -> None:
     call, host = called(stream=False)
     call.tokens((1,), ())
     call.spoke(Finish.LENGTH)
     call.failed("they could not agree")
-    host.refusal = RefusedError("there is no budget left")
-    with pytest.raises(RefusedError, match="no answer could be verified"):
-        told(call)
-    assert (host.placed, host.uses) == (1, [None])
+    events = call.events()
+    with pytest.raises(RefusedError, match="no answer could be verified: they could not agree"):
+        asyncio.run(anext(events))  # type: ignore[arg-type]
+    assert host.uses == [None]
 
 
 def test_the_time_of_an_answer_is_from_its_first_token_to_its_last() -> None:

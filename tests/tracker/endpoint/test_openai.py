@@ -345,6 +345,23 @@ async def test_what_nobody_has_seen_is_asked_again_in_silence(
     assert len(serving.parlour.calls) == 4
 
 
+async def test_a_stream_that_shows_only_what_is_verified_is_made_again_too(
+    serving: Serving,
+) -> None:
+    failure = RefusedError("no answer could be verified")
+    script = serving.say("abcdef", failure=failure, failure_after=3, hold_after=0)
+    headers = {"X-Swarm-Verify": "before"}
+    async with asyncio.TaskGroup() as group:
+        asking = group.create_task(serving.events(CHAT, json=chat(stream=True), headers=headers))
+        await until(lambda: serving.parlour.calls)
+        serving.say("right")
+        script.go.set()
+    body = b"".join(asking.result())
+    assert b'"right"' in body
+    assert b"abc" not in body
+    assert len(serving.parlour.calls) == 2
+
+
 async def test_one_call_that_fails_closes_the_others(serving: Serving) -> None:
     serving.say("abcdef", failure=AbsentError("gone", seconds=1), failure_after=3)
     await serving.ask(CHAT, 503, json=chat(n=4))

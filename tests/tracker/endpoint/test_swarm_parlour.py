@@ -10,7 +10,6 @@ from tests.tracker.endpoint.salon import (
     first_of,
     following,
     heard,
-    silence,
     verdict,
 )
 from tests.tracker.work.chat import a_request, answered, lie, only, truth
@@ -251,24 +250,6 @@ async def test_in_a_swarm_of_ones_own_machines_nothing_is_called_verified() -> N
     assert salon.key.spent == settled.cost == cost(salon.job.manifest, a_request(), 5)
 
 
-async def test_what_fails_before_anything_was_told_is_asked_once_more() -> None:
-    salon = Salon()
-    peer = salon.peer("one")
-    call = salon.ask()
-    first = call.unit
-    call.failed("the peers could not agree")
-    assert salon.key.reserved == 0
-    await silence(call)
-    assert call.unit is not first
-    assert salon.key.reserved > 0
-    call.failed("the peers could not agree")
-    with pytest.raises(RefusedError, match="could not agree") as caught:
-        await all_of(call)
-    assert "Try again" in caught.value.hint
-    assert (salon.key.reserved, salon.key.spent) == (0, 0)
-    assert peer.leases
-
-
 async def test_what_fails_after_tokens_were_told_is_an_error() -> None:
     salon = Salon()
     peer = salon.peer("one")
@@ -281,6 +262,7 @@ async def test_what_fails_after_tokens_were_told_is_an_error() -> None:
         await following(events)
     call.failed("again")
     assert call._queue.empty()
+    assert (salon.key.reserved, salon.key.spent) == (0, 0)
 
 
 async def test_no_row_and_no_frame_but_asks_ever_has_a_prompt_or_an_answer() -> None:
