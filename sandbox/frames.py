@@ -1,10 +1,10 @@
 """The words between host and harness, as the host sees them.
 
-A frame is one kind byte, a 32-bit big-endian length and that many bytes. Whatever comes out of a
-container may have been written by the program itself, so replies are parsed strictly: every size
-is known or capped before a byte of it is kept, and the order of frames is fixed.
+They come in frames (``sandbox.framing``). Whatever comes out of a container may have been written
+by the program itself, so replies are parsed strictly: every size is known or capped before a byte
+of it is kept, and the order of frames is fixed.
 
-Around them lie the engine's own frames, which mark standard output and standard error of a
+Around the frames lie the engine's own frames, which mark standard output and standard error of a
 container without a terminal (Docker Engine API, "attach"): stream number, three zero bytes, a
 32-bit big-endian length.
 """
@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from sandbox.framing import Framing, frame
 from sandbox.runner import STDERR_TAIL, Ending, Limits, Task
 from workunits.errors import LimitError, MalformedError
 
@@ -25,7 +26,6 @@ MAX_ENGINE_FRAME = 2**31
 ENDINGS = (Ending.EXITED, Ending.CPU, Ending.WALL, Ending.MEMORY, Ending.OUTPUT)
 """Endings by their number on the wire; a harness cannot declare its own loss."""
 
-_HEADER = struct.Struct(">cI")
 _ENGINE = struct.Struct(">BxxxI")
 _FILE = struct.Struct(">HQ")
 _END = struct.Struct(">BBQQ")
@@ -79,7 +79,7 @@ def encode_task(task: Task, limits: Limits) -> bytes:
     )
     words = [word.encode(errors="surrogateescape") for word in task.outputs + task.command]
     payload = head + b"\0".join(words)
-    return _HEADER.pack(b"T", len(payload)) + payload
+    return frame(b"T", payload)
 
 
 class Replies:
@@ -89,10 +89,10 @@ class Replies:
     one is due. Raises ``MalformedError`` or ``LimitError``; after that the parser is useless.
     """
 
-    __slots__ = ("_buffer", "_files", "_open", "_ready_due", "_room", "_running")
+    __slots__ = ("_files", "_framing", "_open", "_ready_due", "_room", "_running")
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        self._framing = Framing("harness", self._limit)
         self._files: set[int] = set()
         self._open = 0
         self._room = 0
@@ -107,19 +107,11 @@ class Replies:
 
     def feed(self, data: bytes) -> Iterator[Event]:
         """Take the next bytes and yield what became complete."""
-        self._buffer += data
-        while len(self._buffer) >= _HEADER.size:
-            kind, length = _HEADER.unpack_from(self._buffer)
-            if length > self._limit(kind):
-                raise LimitError(f"the harness announces {length} bytes in one {kind!r} frame")
-            if len(self._buffer) < _HEADER.size + length:
-                return
-            payload = bytes(self._buffer[_HEADER.size : _HEADER.size + length])
-            del self._buffer[: _HEADER.size + length]
+        for kind, payload in self._framing.feed(data):
             yield self._event(kind, payload)
 
-    def _limit(self, kind: bytes) -> int:
-        """Most payload bytes of a frame of this kind, if it may come now at all."""
+    def _limit(self, kind: bytes) -> int | None:
+        """Most payload bytes of a frame of this kind; None if it may not come now."""
         if kind == b"R" and self._ready_due and not self._running:
             return 1
         if kind == b"F" and self._running and not self._open:
@@ -128,7 +120,7 @@ class Replies:
             return min(self._open, MAX_CHUNK)
         if kind == b"E" and self._running and not self._open:
             return _END.size + STDERR_TAIL
-        raise MalformedError(f"the harness sent a frame {kind!r} out of turn")
+        return None
 
     def _event(self, kind: bytes, payload: bytes) -> Event:
         if kind == b"R":

@@ -1,8 +1,8 @@
 """The words between host and engine, as the host sees them.
 
-A frame is one kind byte, a 32-bit big-endian length and that many bytes. A hostile model may have
-taken the engine over, so all of it is parsed strictly: what may come now and how large it may be
-is known before a byte of it is kept.
+They come in frames (``sandbox.framing``). A hostile model may have taken the engine over, so all of
+it is parsed strictly: what may come now and how large it may be is known before a byte of it is
+kept.
 
 Host: ``Q`` (question), ``H`` (halt). Engine: ``R`` (ready), ``S`` (spoken tokens), ``E`` (end).
 """
@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from sandbox.framing import Framing, frame
 from sandbox.models.runtime import Answered, Gaps, Question, Spoken
 from workunits.errors import LimitError, MalformedError
 from workunits.models.answer import Finish
@@ -28,7 +29,6 @@ MAX_LIKELY = 21
 FINISHES = (None, Finish.STOP, Finish.LENGTH, Finish.HALTED)
 """Finishes by their number in frames."""
 
-_HEADER = struct.Struct(">cI")
 _READY = struct.Struct(">BII")
 _QUESTION = struct.Struct(">IQHHHHBBBIIII")
 _HALT = struct.Struct(">I")
@@ -73,12 +73,12 @@ def encode_question(question: Question) -> bytes:
             form,
         )
     )
-    return _HEADER.pack(b"Q", len(payload)) + payload
+    return frame(b"Q", payload)
 
 
 def encode_halt(after: int) -> bytes:
     """The frame that ends the answer under way after ``after`` tokens; 0 leaves it as it is."""
-    return _HEADER.pack(b"H", _HALT.size) + _HALT.pack(after)
+    return frame(b"H", _HALT.pack(after))
 
 
 def _settings(sampling: Sampling) -> tuple[int, int, int, int]:
@@ -94,10 +94,10 @@ class Replies:
     for, and the end is one that they can have.
     """
 
-    __slots__ = ("_buffer", "_halted", "_left", "_loaded", "_question", "_room", "_said")
+    __slots__ = ("_framing", "_halted", "_left", "_loaded", "_question", "_room", "_said")
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        self._framing = Framing("engine", self._limit)
         self._loaded: Loaded | None = None
         self._question: Question | None = None
         self._room = 0
@@ -125,19 +125,11 @@ class Replies:
 
     def feed(self, data: bytes) -> Iterator[Event]:
         """Take the next bytes and yield what became complete."""
-        self._buffer += data
-        while len(self._buffer) >= _HEADER.size:
-            kind, length = _HEADER.unpack_from(self._buffer)
-            if length > self._limit(kind):
-                raise LimitError(f"the engine announces {length} bytes in one {kind!r} frame")
-            if len(self._buffer) < _HEADER.size + length:
-                return
-            payload = bytes(self._buffer[_HEADER.size : _HEADER.size + length])
-            del self._buffer[: _HEADER.size + length]
+        for kind, payload in self._framing.feed(data):
             yield self._event(kind, payload)
 
-    def _limit(self, kind: bytes) -> int:
-        """Most payload bytes of a frame of this kind, if it may come now at all."""
+    def _limit(self, kind: bytes) -> int | None:
+        """Most payload bytes of a frame of this kind; None if it may not come now."""
         question = self._question
         if kind == b"R" and self._loaded is None:
             return _READY.size
@@ -145,7 +137,7 @@ class Replies:
             return _SPOKEN.size + MAX_SPOKEN * (5 + MAX_LIKELY * _LIKELY.size)
         if kind == b"E" and question is not None:
             return _END.size
-        raise MalformedError(f"the engine sent a frame {kind!r} out of turn")
+        return None
 
     def _event(self, kind: bytes, payload: bytes) -> Event:
         if kind == b"R":
