@@ -71,7 +71,8 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class OpenFailed:
-    """A cell could not be opened; it is gone. ``reason`` is ``image``, ``model`` or ``engine``."""
+    """A cell could not be opened; it is gone. ``reason`` is ``image``, ``model``,
+    ``memory`` or ``engine``."""
 
     cell: int
     reason: str

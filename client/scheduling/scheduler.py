@@ -321,8 +321,8 @@ class Scheduler:
 
     def _lose(self, leases: list[Held], reason: str, now: float) -> None:
         for lease in leases:
-            self._book.give_back([lease.token], reason)
-            self._strike(self._book.jobs[lease.job], reason, now)
+            self._book.give_back([lease.token], reason)  # another one may need less memory
+            self._strike(self._book.jobs[lease.job], reason, now, lasting=False)
 
     # -- people and time --------------------------------------------------------------------
 
@@ -478,13 +478,13 @@ class Scheduler:
         target = self._pace.target()
         return min(target, self._book.uncommitted) if now < self._sulk else target
 
-    def _strike(self, job: JobRecord, reason: str, now: float) -> None:
+    def _strike(self, job: JobRecord, reason: str, now: float, *, lasting: bool = True) -> None:
         """One more failure of ``job`` in a row: leave it alone for a while, longer each time."""
         job.strikes += 1
         delay = self._tuning.backoff * 2.0 ** min(job.strikes - 1, 20)
         delay = min(delay, self._tuning.backoff_most) * self._rng.uniform(0.75, 1.25)
         job.blocked = max(job.blocked, now + delay)
-        if reason in _LASTING or job.strikes >= self._tuning.strikes:
+        if (lasting and reason in _LASTING) or job.strikes >= self._tuning.strikes:
             job.refused = reason
             self._sulk_over(job)
             self._book.give_back(sorted(job.early), reason)

@@ -21,7 +21,7 @@ from client.work.speech import Speeches
 from client.work.stash import Entry
 from client.work.streaming import Streams
 from client.work.supply import Blobs
-from sandbox.models.runtime import ModelCell, ModelRuntime
+from sandbox.models.runtime import ModelCell, ModelRuntime, OutOfMemoryError
 from sandbox.runner import Cell, Limits, Mount, Outcome, Program, Sandbox
 from sandbox.runner import Task as Job
 from workunits.errors import LimitError, MalformedError, SwarmError
@@ -240,6 +240,9 @@ class Workshop:
         except (MalformedError, LimitError) as error:
             self._warn(f"the model of {manifest.name} is not sound: {error.message}", error)
             self._desk.tell(moves.OpenFailed(cell, "model"))
+        except OutOfMemoryError as error:
+            self._warn(f"the model of {manifest.name} cannot be loaded: {error.message}", error)
+            self._desk.tell(moves.OpenFailed(cell, "memory"))
         except SwarmError as error:
             self._warn(f"the sandbox cannot start: {error.message}", error)
             self._desk.tell(moves.OpenFailed(cell, await self._reason(manifest.program.image)))
@@ -366,6 +369,8 @@ class Workshop:
         else:
             self._warn(f"unit {command.unit} could not be run: {error}")
         reason = "engine" if isinstance(error, SwarmError) else "disk"
+        if isinstance(error, OutOfMemoryError):
+            reason = "memory"
         self._desk.tell(moves.RunFailed(command.token, reason))
 
     async def _store(

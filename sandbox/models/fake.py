@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from sandbox.models.runtime import Answered, Gaps, ModelSpec, Question, Spoken
+from sandbox.models.runtime import Answered, Gaps, ModelSpec, OutOfMemoryError, Question, Spoken
 from workunits.errors import LocalError, RefusedError, UnavailableError
 from workunits.models.answer import Finish
 from workunits.models.request import Request, pack_ids
@@ -32,7 +32,9 @@ class FakeModels:
     depend on the request. ``token_seconds`` is what one token takes, ``prompt_seconds`` one of the
     prompt, ``load_seconds`` a container. A claimed token takes ``check_share`` of another. ``gap``
     is how far a wrong token is below the best one. ``crashes`` are for the next answers after how
-    many tokens the engine dies; None leaves one in peace. ``oracle`` replaces the hash.
+    many tokens the engine dies; None leaves one in peace. A container has memory for prompts of
+    fewer than ``room`` tokens, and cannot even load a model if that is 0. ``oracle`` replaces the
+    hash.
     """
 
     vocabulary: int = 256
@@ -44,6 +46,7 @@ class FakeModels:
     check_share: float = 0.4
     gap: float = 5.0
     crashes: "deque[int | None]" = field(default_factory=deque)
+    room: int | None = None
     oracle: Oracle | None = None
     loads: int = 0
     answered: int = 0
@@ -109,6 +112,7 @@ class FakeModelCell:
     async def load(self) -> None:
         """Begin a container."""
         self._check_engine()
+        self._allot(0)
         self._models.loads += 1
         await self._sleep(self._models.load_seconds)
         self._loaded = True
@@ -150,6 +154,7 @@ class FakeModelCell:
         clock = asyncio.get_running_loop().time
         began = clock()
         crash = self._models.crashes.popleft() if self._models.crashes else None
+        self._allot(len(question.request.prompt))
         prompt = len(question.request.prompt) * self._models.prompt_seconds
         await self._sleep(prompt)
         if question.margins:
@@ -228,6 +233,12 @@ class FakeModelCell:
                 return
             self._loaded = False
             self._check_engine()
+
+    def _allot(self, tokens: int) -> None:
+        """Take memory for a prompt of so many tokens."""
+        if self._models.room is not None and tokens >= self._models.room:
+            self._loaded = False
+            raise OutOfMemoryError("the fake model has no memory", hint="Grant more.")
 
     def _check_engine(self) -> None:
         if self._stopped.is_set():

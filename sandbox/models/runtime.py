@@ -10,9 +10,16 @@ from pathlib import Path
 from typing import Protocol
 
 from sandbox.runner import Limits
+from workunits.errors import UnavailableError
 from workunits.models.answer import Finish
 from workunits.models.program import Engine
 from workunits.models.request import Request
+
+
+class OutOfMemoryError(UnavailableError):
+    """A model needs more memory than it may have, to be loaded or for one answer."""
+
+    code = "memory"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +109,8 @@ class ModelCell(Protocol):
         """Answer ``question``; ``hear`` gets tokens as they come, given ones that were kept too.
 
         Raises ``RefusedError`` when the request does not fit (context, unknown token), and
-        ``UnavailableError`` when the engine died, ran out of memory or time, or talks nonsense;
-        the next call then begins with a new container.
+        ``UnavailableError`` when the engine died, ran out of memory (``OutOfMemoryError``) or
+        time, or talks nonsense; the next call then begins with a new container.
         """
 
     def halt(self, after: int) -> None:
@@ -117,4 +124,5 @@ class ModelRuntime(Protocol):
     """A way to run models. ``DockerSandbox`` and ``FakeSandbox`` are both this and ``Sandbox``."""
 
     async def serve(self, spec: ModelSpec) -> ModelCell:
-        """Load a model. Raises ``UnavailableError`` when it cannot be (image, memory, engine)."""
+        """Load a model. Raises ``UnavailableError`` when it cannot be (image, engine), and its
+        kind ``OutOfMemoryError``."""

@@ -255,9 +255,9 @@ class World:
         self.tell(moves.Ran(token))
         return token
 
-    def run_failed(self, cell: int) -> None:
+    def run_failed(self, cell: int, reason: str = "engine") -> None:
         """A unit was lost."""
-        self.tell(moves.RunFailed(self.running.pop(cell).token, "engine"))
+        self.tell(moves.RunFailed(self.running.pop(cell).token, reason))
 
     def stored(self, token: LeaseToken) -> None:
         """A result is on disk."""

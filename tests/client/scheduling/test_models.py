@@ -366,6 +366,19 @@ def test_a_bad_file_gives_all_leases_of_its_model_back_at_once() -> None:
     assert world.scheduler.state_of(other) is State.COMMITTED
 
 
+def test_a_model_without_memory_for_one_answer_gives_back_no_other_one() -> None:
+    world = world_of(ASKED, tuning=ONE)
+    tokens = [world.inquire(ASKED.id, index) for index in range(3)]
+    fetch(world)
+    world.opened(1)
+    world.run_failed(1, "memory")
+    world.run_through()
+    world.later(10)
+    world.run_through()
+    assert world.released == [(tokens[0], "memory")]
+    assert all(world.scheduler.state_of(each) is State.COMMITTED for each in tokens[1:])
+
+
 @pytest.mark.parametrize(("job", "wants"), [(ASKED, True), (BATCH, False)], ids=["asked", "batch"])
 def test_a_bad_model_that_is_asked_does_not_make_who_refuses_it_absent(
     job: SignedManifest, *, wants: bool

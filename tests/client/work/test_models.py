@@ -342,6 +342,23 @@ async def test_a_file_that_is_no_sound_model_meets_no_engine(tmp_path: Path, fil
         assert any("not sound" in str(each) for each in warned)
 
 
+async def test_a_model_that_finds_no_memory_for_one_answer_gives_others(tmp_path: Path) -> None:
+    models = FakeModels(room=20)
+    async with place_of(tmp_path, models=models) as place:
+        token = await place.tracker.inquire(1, request=request_of(1, prompt=30))
+        await place.tracker.until(lambda: bool(place.tracker.released))
+        assert place.tracker.released == [(token, "memory")]
+        assert len(await answered(place)) > 4
+
+
+async def test_a_model_that_finds_no_memory_at_all_is_given_back(tmp_path: Path) -> None:
+    async with place_of(tmp_path, models=FakeModels(room=0)) as place:
+        tokens = [await place.tracker.inquire(number) for number in (1, 2)]
+        await place.tracker.until(lambda: len(place.tracker.released) == 2)
+        assert sorted(place.tracker.released) == [(token, "memory") for token in tokens]
+        assert any("cannot be loaded" in str(each) for each in place.world.heard(notices.Warned))
+
+
 async def test_an_engine_whose_image_is_missing_gives_the_units_back(tmp_path: Path) -> None:
     async with place_of(tmp_path) as place:
         place.world.sandbox.available = frozenset()
