@@ -219,7 +219,7 @@ class Sessions:
                 message.check(key)
                 self.desk.compared(key, message, now)
             case Release():
-                self.desk.release(key, message.tokens, now)
+                self.desk.release(key, message.tokens, now, message.reason)
             case Tokens():
                 self.desk.said(key, message, now)
             case Hello():

@@ -165,8 +165,9 @@ class SwarmCall:
         self.host.ended(self, None)
         if absence := self.host.absence(self):
             self._put(absence)
-        elif reason == UNANSWERABLE:  # after a long wait, and another one would end no better
-            message = f"no volunteer who is there can run the model {self.model!r}"
+        elif reason.startswith(UNANSWERABLE):  # another attempt would end no better
+            why = reason.removeprefix(UNANSWERABLE)
+            message = f"no volunteer who is there can run the model {self.model!r}{why}"
             self._put(AbsentError(message, seconds=60))
         else:
             message = f"no answer could be verified: {reason}"

@@ -15,6 +15,7 @@ from tracker.work.finality import Finality
 from tracker.work.findings import read_finding
 from tracker.work.floor import MAX_ATTEMPTS, Floor
 from tracker.work.leasing import Leasing
+from tracker.work.query import LASTING
 from tracker.work.routing import Routing
 from tracker.work.sanctions import Sanctions, banned
 from tracker.work.state import Execution, Job, JobState, Peer, Unit
@@ -165,10 +166,13 @@ class Court:
             execution.unit.reopened = True
         self._drop_committed(execution, Act.WITHHOLD, now)
 
-    def lose(self, execution: Execution, act: Act, now: float) -> None:
-        """A lease ended without a commitment. One that was given back is no attempt."""
+    def lose(self, execution: Execution, act: Act, now: float, reason: str = "") -> None:
+        """A lease ended without a commitment. One that was given back is no attempt; ``reason`` is
+        why it was."""
         unit, peer = execution.unit, execution.peer
         unit.passed.add(peer.key)
+        if unit.query and reason in LASTING:
+            unit.query.refused[peer.key] = reason
         unit.attempts -= act is Act.RELEASE
         if act is Act.EXPIRE:
             peer.late += 1

@@ -268,7 +268,9 @@ class Desk:
         self._routing.feed(now)
         self._leasing.serve(peer, now)
 
-    def release(self, key: PeerKey, tokens: Iterable[LeaseToken], now: float) -> None:
+    def release(
+        self, key: PeerKey, tokens: Iterable[LeaseToken], now: float, reason: str = ""
+    ) -> None:
         """A peer gives leases back, or says that it lost what it committed."""
         peer = self.peers[key]
         for token in tokens:
@@ -276,7 +278,7 @@ class Desk:
             if execution is None:
                 self._court.decline(peer, token, now)
             elif execution.doing is Doing.LEASED:
-                self._court.lose(execution, Act.RELEASE, now)
+                self._court.lose(execution, Act.RELEASE, now, reason)
             elif execution.doing in HIDDEN:
                 self._court.withhold(execution, now)
         self._feed(now)

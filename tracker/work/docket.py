@@ -7,7 +7,7 @@ that say so are on disk.
 from functools import partial
 
 from tracker.work.floor import MAX_ATTEMPTS, Floor
-from tracker.work.query import Listener, Query, Ruling
+from tracker.work.query import Listener, Query, Ruling, unanswerable
 from tracker.work.routing import Routing
 from tracker.work.state import Job, JobState, Unit
 from tracker.work.table import Act, Turn
@@ -77,6 +77,8 @@ class Docket:
             self.cancel(unit, query)
         elif query.leases >= MAX_ATTEMPTS:
             return f"given up after {query.leases} leases"
+        elif query.urgent and (reasons := self._routing.refusals(unit, now)):
+            return unanswerable(reasons)
         else:
             self._routing.place(unit, query, now)
         return ""

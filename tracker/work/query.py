@@ -1,5 +1,6 @@
 """A query: what somebody asks a model and waits for. In memory only; no row ever has it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -9,7 +10,19 @@ from workunits.models.request import Request
 from workunits.wire.models import Likely, Tokens
 
 UNANSWERABLE = "no peer is there that could answer"
-"""Why a request fails that every peer which is there gave back."""
+"""Why a request fails that every peer which is there gave back; more of it may follow."""
+
+LASTING = {
+    "memory": "the model needs more memory than it may have",
+    "model": "the model's file is not sound",
+}
+"""Reasons to give a request back that are no better a minute later, and what to say of them."""
+
+
+def unanswerable(reasons: Iterable[str]) -> str:
+    """Why a request fails, given some of ``LASTING``."""
+    said = " or ".join(LASTING[reason] for reason in sorted(set(reasons)))
+    return f"{UNANSWERABLE}: {said}" if said else UNANSWERABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +64,7 @@ class Query:
     ``leader`` is the execution whose tokens are told, ``told`` what was. ``astray`` is whether
     another one gave other tokens than were told: then no more are. ``halt`` is after how many
     tokens the answer may end, 0 if not. ``dismissed`` is whether nobody listens to tokens any more.
+    ``refused`` are peers that gave it back for a lasting reason, and that.
     """
 
     request: Request
@@ -68,6 +82,7 @@ class Query:
     astray: bool = False
     halt: int = 0
     dismissed: bool = False
+    refused: dict[PeerKey, str] = field(default_factory=dict)
     over: bool = False
 
     def tell(self, tokens: Tokens) -> None:

@@ -130,6 +130,15 @@ class Routing:
         """Whether any peer that is there could answer."""
         return any(self._may(peer, job, now) for peer in self._there)
 
+    def refusals(self, unit: Unit, now: float) -> list[str]:
+        """Why all peers that are there and could answer said that they cannot, and will not be
+        able to; empty as long as any has not."""
+        query, job = unit.query, unit.job
+        able = [each for each in self._there if unit.open_to(each) and self._may(each, job, now)]
+        if query is None or not all(peer.key in query.refused for peer in able):
+            return []
+        return [query.refused[peer.key] for peer in able]
+
     # -- checks -----------------------------------------------------------------------------
 
     def check(self, unit: Unit, peer: Peer, now: float) -> None:
@@ -156,6 +165,8 @@ class Routing:
             for units in line.values():
                 for unit in units:
                     unit.passed.discard(peer.key)
+                    if unit.query:
+                        unit.query.refused.pop(peer.key, None)
 
     def measure(self, execution: Execution, rate: int, now: float) -> None:
         """An execution ended, at ``rate`` tokens per 1,000 s; 0 if that is not known."""

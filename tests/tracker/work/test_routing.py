@@ -273,6 +273,53 @@ def test_a_peer_that_gives_a_unit_back_does_not_get_it_again_but_after_it_reconn
     assert ears.ruling is not None
 
 
+def test_an_answer_that_all_refuse_for_a_lasting_reason_fails_at_once_and_says_why() -> None:
+    chat = trusted()
+    peers = [chat.peer("one"), chat.peer("other")]
+    _, ears = chat.ask()
+    for count, reason in enumerate(("memory", "model")):
+        assert ears.ends == 0, f"only {count} of 2 refused it"
+        (worker,) = (peer for peer in peers if peer.leases)
+        worker.release(reason=reason)
+    assert ears.failure == (
+        "no peer is there that could answer: the model needs more memory than it may have or "
+        "the model's file is not sound"
+    )
+    assert chat.world.unit(chat.job).stage == "failed"
+    chat.world.audit()
+
+
+@pytest.mark.parametrize("reasons", [("model", "engine"), ("engine", "model"), ("", "a lie")])
+def test_an_answer_waits_as_long_as_one_refused_it_for_a_passing_reason(
+    reasons: tuple[str, str],
+) -> None:
+    chat = trusted()
+    peers = [chat.peer("one"), chat.peer("other")]
+    _, ears = chat.ask()
+    for reason in reasons:
+        (worker,) = (peer for peer in peers if peer.leases)
+        worker.release(reason=reason)
+    chat.world.tick(PATIENCE.alone - 1)
+    assert ears.ends == 0
+    chat.world.tick(1)
+    assert ears.failure == "no peer is there that could answer"
+
+
+def test_an_answer_that_all_refuse_waits_for_who_is_busy_or_comes_back() -> None:
+    chat = trusted()
+    busy, worker = chat.peer("busy"), chat.peer("worker", hold=0)
+    chat.ask(a_request(1))
+    worker.want(1)
+    _, ears = chat.ask()
+    worker.release(reason="model")
+    assert ears.ends == 0
+    busy.disconnect()
+    worker.disconnect()
+    chat.join(worker)
+    assert ears.ends == 0
+    assert worker.leases, "what it said before does not matter"
+
+
 def test_a_batch_line_is_tried_again_and_given_up_at_last() -> None:
     chat = trusted()
     worker = chat.peer("worker")

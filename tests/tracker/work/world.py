@@ -254,13 +254,13 @@ class Actor:
         self.world.desk.said(self.key, tokens, self.world.now)
         self.world.pump()
 
-    def release(self, tokens: Iterable[LeaseToken] | None = None) -> None:
+    def release(self, tokens: Iterable[LeaseToken] | None = None, reason: str = "") -> None:
         """Give leases back."""
         given = list(self.leases if tokens is None else tokens)
         for token in given:
             self.leases.pop(token, None)
             self.pairs.pop(token, None)
-        self.world.desk.release(self.key, given, self.world.now)
+        self.world.desk.release(self.key, given, self.world.now, reason)
         self.world.pump()
 
     def hear(self, message: FromTracker) -> None:
