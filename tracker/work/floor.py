@@ -56,7 +56,8 @@ class Patience:
     """A peer that was drawn to check such an answer, and has not come for it, is drawn past."""
 
     alone: float = 30.0
-    """Such an answer fails when for as long nobody was there who could give it."""
+    """Such an answer fails when for as long nobody was there who could give it; at once when all
+    who could gave it back for a reason that lasts."""
 
 
 Alarmed: TypeAlias = Execution | Question | Unit | Peer | Job | Query
