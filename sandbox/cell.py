@@ -1,48 +1,23 @@
 """One warm container: runs the units of one program one after the other, replaced when in doubt."""
 
 import asyncio
-import contextlib
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from sandbox.attach import Attach, HungUpError
+from sandbox.berth import GRACE_SECONDS, START_SECONDS, Berth, Maker
 from sandbox.calls import Calls
 from sandbox.frames import Ended, Event, FileBegins, FileData, Ready, Replies, encode_task
 from sandbox.runner import Ending, Limits, Outcome, Task
 from sandbox.slot import Slot
-from workunits.errors import LocalError, RemoteError, SwarmError, UnavailableError
+from workunits.errors import LocalError, RemoteError, UnavailableError
 
-START_SECONDS = 60.0
-"""How long a container may take to become ready."""
 RESET_SECONDS = 2.0
 """How long a container may take to clean up after a unit before it is replaced."""
-GRACE_SECONDS = 1.0
-"""The harness ends a unit at its wall limit; the host does so this much later, whatever happens."""
 STREAM_RATE = 20e6
 """Slowest speed at which outputs leave a container that is not stuck, in bytes per second."""
-
-
-class Maker(Protocol):
-    """Makes containers for cells; knows image, profile, names and labels."""
-
-    async def create(self, folder: Path) -> "Container":
-        """Create a container (not started) that shows ``folder``."""
-
-    async def remove(self, container: "Container") -> None:
-        """Kill and remove it; quiet when the engine is gone, the reaper comes later."""
-
-
-@dataclass(frozen=True, slots=True)
-class Container:
-    """A container of ours. ``retire_at`` is on the monotonic clock, in seconds."""
-
-    id: str
-    name: str
-    retire_at: float
 
 
 class DockerCell:
@@ -58,39 +33,34 @@ class DockerCell:
         clock: Callable[[], float] = time.monotonic,
         on_close: Callable[["DockerCell"], None] = lambda cell: None,
     ) -> None:
-        self._calls = calls
-        self._maker = maker
+        self._berth: Berth[Event] = Berth(calls, maker, slot.folder, clock)
         self._limits = limits
         self._slot = slot
         self._clock = clock
         self._on_close = on_close
-        self._container: Container | None = None
-        self._line: Attach[Event] | None = None
         self._replies = Replies()
         self._ready = False
         self._busy = False
         self._closed = False
 
-    async def start(self) -> None:
+    async def start(self) -> Attach[Event]:
         """Start the container. Raises ``UnavailableError`` when it does not become ready."""
-        self._container = await self._maker.create(self._slot.folder)
+        self._replies = Replies()
         try:
-            self._replies = Replies()
-            self._line = await Attach.open(self._calls.socket, self._container.id, self._replies)
-            await self._calls.start(self._container.id)
+            line = await self._berth.occupy(self._replies)
             async with asyncio.timeout(START_SECONDS):
-                await self._await_ready(self._line)
+                await self._await_ready(line)
         except (TimeoutError, HungUpError, RemoteError) as error:
-            complaint = self._line.complaint if self._line is not None else b""
+            complaint = self._berth.complaint
             await self._discard()
             raise UnavailableError(
-                "a container did not become ready: "
-                + (complaint.decode(errors="replace").strip()[-300:] or repr(error)),
+                f"a container did not become ready: {complaint[-300:] or repr(error)}",
                 hint="Check that the image's python3 works, and the engine with `swarm doctor`.",
             ) from None
         except BaseException:
             await self._discard()
             raise
+        return line
 
     async def run(self, task: Task, into: Path) -> Outcome:
         """See ``runner.Cell.run``. One unit at a time."""
@@ -122,25 +92,20 @@ class DockerCell:
 
     async def _prepare(self, task: Task) -> Attach[Event]:
         """A clean container with the task's inputs in place."""
-        if self._container is not None and not await self._is_fresh(self._container):
+        line = self._berth.warm(self._limits.wall_seconds)
+        if line is None or not await self._is_clean(line):
+            line = None
             await self._discard()
         if self._slot.needs_copy(task.inputs):
             await asyncio.to_thread(self._slot.fill, task.inputs, task.folders)
         else:
             self._slot.fill(task.inputs, task.folders)
-        if self._line is None:
-            await self.start()
-        assert self._line is not None
-        return self._line
+        return line or await self.start()
 
-    async def _is_fresh(self, container: Container) -> bool:
-        """Whether the warm container may take one more unit: young enough, and clean again."""
-        wall = self._limits.wall_seconds + GRACE_SECONDS
-        if self._line is None or self._clock() + wall > container.retire_at:
-            return False
+    async def _is_clean(self, line: Attach[Event]) -> bool:
         try:
             async with asyncio.timeout(RESET_SECONDS):
-                await self._await_ready(self._line)
+                await self._await_ready(line)
         except (TimeoutError, HungUpError, RemoteError):
             return False
         return True
@@ -164,7 +129,8 @@ class DockerCell:
         except TimeoutError:
             ending = Ending.WALL
         except HungUpError:
-            ending = await self._post_mortem()
+            out_of_memory = await self._berth.ran_out_of_memory()
+            ending = Ending.MEMORY if out_of_memory else Ending.LOST
         except RemoteError:
             ending = Ending.LOST
         except OSError as error:
@@ -199,24 +165,9 @@ class DockerCell:
                 case Ready():
                     raise AssertionError("the parser lets no Ready through in mid-unit")
 
-    async def _post_mortem(self) -> Ending:
-        """Why the line ended in mid-unit."""
-        assert self._container is not None
-        with contextlib.suppress(SwarmError):
-            death = await self._calls.death(self._container.id)
-            if death.out_of_memory:
-                return Ending.MEMORY
-        return Ending.LOST
-
     async def _discard(self) -> None:
-        """Cut the line first, then kill: never the other way round."""
-        line, self._line = self._line, None
-        container, self._container = self._container, None
         self._ready = False
-        if line is not None:
-            line.abort()
-        if container is not None:
-            await self._maker.remove(container)
+        await self._berth.clear()
 
 
 class Outputs:

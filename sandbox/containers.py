@@ -11,8 +11,9 @@ from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 
+from sandbox.berth import GRACE_SECONDS, Container
 from sandbox.calls import Calls
-from sandbox.cell import GRACE_SECONDS, Container, DockerCell
+from sandbox.cell import DockerCell
 from sandbox.models import cell as models
 from sandbox.models.runtime import ModelSpec
 from sandbox.owner import is_dead, is_owner, name_self

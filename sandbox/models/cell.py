@@ -1,19 +1,18 @@
 """A loaded model in one warm hardened container, which is replaced when in doubt."""
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
 from sandbox.attach import Attach, HungUpError
+from sandbox.berth import GRACE_SECONDS, START_SECONDS, Berth, Maker
 from sandbox.calls import Calls
-from sandbox.cell import GRACE_SECONDS, START_SECONDS, Container, Maker
 from sandbox.models.frames import Event, Loaded, Replies, encode_halt, encode_question
 from sandbox.models.runtime import Answered, ModelSpec, Question, Spoken
 from sandbox.runner import Mount
 from sandbox.slot import Slot
-from workunits.errors import LocalError, RefusedError, RemoteError, SwarmError, UnavailableError
+from workunits.errors import LocalError, RefusedError, RemoteError, UnavailableError
 from workunits.models.answer import MODEL_FILE
 from workunits.models.request import Request
 
@@ -52,13 +51,9 @@ class DockerModelCell:
         on_close: Callable[["DockerModelCell"], None] = lambda cell: None,
     ) -> None:
         self.spec = spec
-        self._calls = calls
-        self._maker = maker
+        self._berth: Berth[Event] = Berth(calls, maker, slot.folder, clock)
         self._slot = slot
-        self._clock = clock
         self._on_close = on_close
-        self._container: Container | None = None
-        self._line: Attach[Event] | None = None
         self._replies = Replies()
         self._loaded: Loaded | None = None
         self._busy = False
@@ -100,9 +95,10 @@ class DockerModelCell:
 
     def halt(self, after: int) -> None:
         """See ``runtime.ModelCell.halt``."""
-        if self._busy and self._line is not None and not self._left:
+        line = self._berth.line
+        if self._busy and line is not None and not self._left:
             self._replies.halt()
-            self._line.send(encode_halt(max(after, 1)))
+            line.send(encode_halt(max(after, 1)))
 
     async def close(self) -> None:
         """See ``runtime.ModelCell.close``."""
@@ -110,21 +106,19 @@ class DockerModelCell:
             return
         self._closed = True
         self._on_close(self)
-        await self._discard()
+        await self._berth.clear()
         await asyncio.to_thread(self._slot.remove)
 
     def _install(self) -> int:
         self._slot.install((Mount(MODEL_FILE, self.spec.model),))
         return (self._slot.folder / "job" / MODEL_FILE).stat().st_size
 
-    async def _start(self) -> None:
-        self._container = await self._maker.create(self._slot.folder)
+    async def _start(self) -> Attach[Event]:
+        self._replies, self._left = Replies(), False
         try:
-            self._replies, self._left = Replies(), False
-            self._line = await Attach.open(self._calls.socket, self._container.id, self._replies)
-            await self._calls.start(self._container.id)
+            line = await self._berth.occupy(self._replies)
             async with asyncio.timeout(self._loading_seconds):
-                self._loaded = await self._await(self._line, Loaded)
+                self._loaded = await self._await(line, Loaded)
             if self._loaded.context != self.spec.context:
                 raise UnavailableError(
                     f"the engine gives a context of {self._loaded.context} tokens and not "
@@ -134,24 +128,17 @@ class DockerModelCell:
         except (TimeoutError, HungUpError, RemoteError) as error:
             raise await self._give_up("the model was not loaded", error) from None
         except BaseException:
-            await self._discard()
+            await self._berth.clear()
             raise
+        return line
 
     async def _prepare(self) -> Attach[Event]:
         """A container that is young, alive, and done with what was asked before."""
-        wall = self.spec.limits.wall_seconds + GRACE_SECONDS
-        container, line = self._container, self._line
-        if (
-            container is None
-            or line is None
-            or line.is_over
-            or self._clock() + wall > container.retire_at
-            or not await self._is_idle(line)
-        ):
-            await self._discard()
-            await self._start()
-        assert self._line is not None
-        return self._line
+        line = self._berth.warm(self.spec.limits.wall_seconds)
+        if line is not None and await self._is_idle(line):
+            return line
+        await self._berth.clear()
+        return await self._start()
 
     async def _is_idle(self, line: Attach[Event]) -> bool:
         if not self._left:
@@ -192,7 +179,7 @@ class DockerModelCell:
             raise await self._give_up("the model did not answer", error) from None
         except BaseException:
             # Nobody listens any more; the container is good for the next one.
-            if self._line is line:
+            if self._berth.line is line:
                 self._left = True
                 self._replies.leave()
                 line.send(encode_halt(0))
@@ -220,27 +207,16 @@ class DockerModelCell:
             reason = await self._post_mortem()
             if reason == _NO_MEMORY:
                 hint = "Grant more memory, take a smaller model, or a shorter context."
-        await self._discard()
+        await self._berth.clear()
         return UnavailableError(f"{what}: {reason}", hint=hint)
 
     async def _post_mortem(self) -> str:
         """Why the container ended."""
-        assert self._container is not None
-        complaint = self._line.complaint if self._line is not None else b""
-        with contextlib.suppress(SwarmError):
-            if (await self._calls.death(self._container.id)).out_of_memory:
-                return _NO_MEMORY
-        last = complaint.decode(errors="replace").strip().splitlines()[-_LINES:]
+        complaint = self._berth.complaint
+        if await self._berth.ran_out_of_memory():
+            return _NO_MEMORY
+        last = complaint.splitlines()[-_LINES:]
         return f"the engine died: {' '.join(' '.join(last).split())[-_REASON:]}"
-
-    async def _discard(self) -> None:
-        """Cut the line first, then kill: never the other way round."""
-        line, self._line = self._line, None
-        container, self._container = self._container, None
-        if line is not None:
-            line.abort()
-        if container is not None:
-            await self._maker.remove(container)
 
 
 _LINES, _REASON = 3, 300

@@ -15,6 +15,7 @@ import docker
 import pytest
 
 from sandbox import image
+from sandbox.cell import DockerCell
 from sandbox.containers import DockerSandbox, DockerSettings
 from sandbox.engine import Engine, Place, private_engine
 from sandbox.profile import Share
@@ -118,6 +119,19 @@ async def test_a_container_that_disappears_in_mid_unit_is_lost_and_replaced(
         await asyncio.to_thread(api.remove_container, container, force=True)
     assert running.result().ending is Ending.LOST
     assert said(await bench.run(cell, "well")) == "fine\n"
+
+
+async def test_a_container_that_ends_while_it_waits_is_not_even_missed(
+    bench: Bench, settings: DockerSettings, api: docker.APIClient
+) -> None:
+    cell = await bench.open("print('fine')")
+    assert isinstance(cell, DockerCell)
+    (container,) = ours(api, settings.work)
+    await asyncio.to_thread(api.remove_container, container, force=True)
+    line = cell._berth.line
+    assert line is not None
+    await until(lambda: line.is_over)
+    assert said(await bench.run(cell)) == "fine\n"
 
 
 async def test_a_command_that_cannot_run_has_the_status_that_shells_give(
