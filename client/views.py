@@ -85,7 +85,8 @@ class DemandsView:
 
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """A job as the tracker sees it. ``created`` is Unix seconds, ``price`` credits."""
+    """A job as the tracker sees it. ``created`` is Unix seconds, ``price`` credits; the units of
+    one that is ``asked`` come while it runs, and ``units`` is only how many there may be."""
 
     id: JobId
     name: str
@@ -102,6 +103,7 @@ class JobView:
     state: str
     created: float
     reason: str
+    asked: bool = False
 
     @property
     def active(self) -> bool:
@@ -131,6 +133,7 @@ class JobView:
             state=state,
             created=fields.number("created"),
             reason=fields.text("reason", limit=2000, default=""),
+            asked=fields.flag("asked", default=False),
         )
 
 

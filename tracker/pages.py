@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from html import escape
 from importlib.resources import files
+from itertools import islice
 
 from aiohttp import web
 
@@ -53,14 +54,16 @@ class Pages:
         ]
 
     async def index(self, _: web.Request) -> web.Response:
-        """Jobs, peers and the books at this moment."""
+        """Jobs, models, peers and the books at this moment."""
         desk, wall = self._sessions.desk, self._sessions.wall()
-        jobs = [views.live_job(job) for job in list(desk.jobs.values())[:MAX_ROWS]]
+        live = (job for job in desk.jobs.values() if not job.manifest.is_asked)
+        jobs = [views.live_job(job) for job in islice(live, MAX_ROWS)]
         peers = sorted(desk.peers.values(), key=lambda each: -each.right)[:MAX_ROWS]
         text = self._index.format(
             jobs="".join(map(_job, jobs)) or _empty(5, "No job is active."),
             peers="".join(_peer(views.peer(each, desk.book.operator, wall)) for each in peers)
             or _empty(6, "No peer has come yet."),
+            models=_models(self._asked()),
             connected=len(self._sessions),
             entries=f"{desk.book.entries:,}",
             minted=f"{desk.book.minted:,}",
@@ -70,9 +73,8 @@ class Pages:
         return self._page("Open-Swarm tracker", text)
 
     async def stats(self, _: web.Request) -> web.Response:
-        """Peers, announces and limits of the announce service; what models are asked."""
-        numbers = self._numbers()
-        models = numbers.pop("models")
+        """Peers, announces and limits of the announce service."""
+        numbers = statistics(self._announce, self._registry, self._uptime())
         peers = numbers["peers"]
         text = self._stats.format(
             peers=f"{peers['all']:,}",
@@ -86,18 +88,18 @@ class Pages:
                 for name, group in numbers.items()
                 if isinstance(group, dict)
             )
-            + _table("Errors", {"errors": numbers["errors"]})
-            + _models(models),
+            + _table("Errors", {"errors": numbers["errors"]}),
         )
         return self._page("Open-Swarm announce service", text)
 
     async def numbers(self, _: web.Request) -> web.Response:
-        """The same for scripts."""
-        return web.json_response(self._numbers(), headers={"Cache-Control": "no-store"})
+        """The same for scripts, and what models are asked."""
+        numbers = statistics(self._announce, self._registry, self._uptime())
+        numbers |= {"models": self._asked()}
+        return web.json_response(numbers, headers={"Cache-Control": "no-store"})
 
-    def _numbers(self) -> views.Json:
-        models = {} if self._parlour is None else self._parlour.numbers()
-        return statistics(self._announce, self._registry, self._uptime()) | {"models": models}
+    def _asked(self) -> views.Json:
+        return {} if self._parlour is None else self._parlour.numbers()
 
     def _page(self, title: str, body: str) -> web.Response:
         text = self._frame.format(title=title, body=body)
@@ -156,7 +158,7 @@ def _models(models: views.Json) -> str:
         for name, each in models.items()
     )
     head = "<tr>" + "".join(f"<th>{each}</th>" for each in heads) + "</tr>\n"
-    return f"<h2>Models</h2>\n<table>\n{head}{''.join(rows)}</table>\n"
+    return f"<h2>Models</h2>\n<table class='models'>\n{head}{''.join(rows)}</table>\n"
 
 
 def _span(seconds: int) -> str:

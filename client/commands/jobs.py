@@ -36,7 +36,7 @@ async def jobs(call: Invocation, mine: bool, state: str | None, limit: int) -> N
                 short(job.id),
                 job.name,
                 job.state,
-                job.units,
+                "-" if job.asked else job.units,
                 job.counts.settled,
                 job.counts.accepted,
                 job.counts.failed,
@@ -83,6 +83,8 @@ async def status(call: Invocation, job: str, links: bool) -> None:
         return
     counts, escrow = view.counts, view.escrow
     parts = {name: getattr(counts, name) for name in counts.__slots__}
+    if view.asked:
+        del parts["open"]
     done = f", {finality(view)}" if counts.settled else ""
     terminal.show_facts(
         {
@@ -92,7 +94,7 @@ async def status(call: Invocation, job: str, links: bool) -> None:
             "submitter": view.submitter.hex(),
             "created": terminal.date(view.created),
             "checking": describe(view.policy, view.comparator, view.demands),
-            "units": view.units,
+            "units": "as they are asked for" if view.asked else view.units,
             "": ", ".join(f"{count:,} {name}" for name, count in parts.items() if count) + done,
             "executions": f"{view.executions:,}, {view.wrong:,} wrong",
             "credits": f"{escrow.paid:,} paid, {escrow.held:,} held, {escrow.returned:,} returned",

@@ -46,6 +46,11 @@ async def results(call: Invocation, job: str, folder: Path, watch: bool) -> None
     unfinished: UnfinishedError | None = None
     async with call.tracker() as tracker:
         view = await tracker.find_job(job)
+        if view.asked:
+            raise UnavailableError(
+                f"{view.name} is a model that is asked: its answers went to those who asked",
+                hint="`swarm chat` asks it; the answers of a job of your own prompts are kept.",
+            )
         if watch and view.active:
             try:
                 await follow(call, tracker, view.id)

@@ -93,7 +93,7 @@ def _display(call: Invocation) -> "Iterator[tuple[_Show, _Lost]]":
         def show(view: "JobView") -> None:
             bar.update(
                 task,
-                total=view.units,
+                total=None if view.asked else view.units,
                 completed=view.counts.done,
                 description=view.name,
                 counts=summary(view),
@@ -113,7 +113,8 @@ class _Lines:
         if view.active and self._clock() < self._next:
             return
         self._next = self._clock() + PLAIN_SECONDS
-        terminal.note(f"{view.name}: {view.counts.done:,} of {view.units:,} ({summary(view)})")
+        of = "" if view.asked else f" of {view.units:,}"
+        terminal.note(f"{view.name}: {view.counts.done:,}{of} ({summary(view)})")
 
 
 def summary(view: "JobView") -> str:

@@ -254,6 +254,7 @@ _SCHEMAS: dict[str, Any] = {
             ringers={"type": "boolean"},
         ),
         price=_INTEGER,
+        asked={"type": "boolean"},
         units=_INTEGER,
         counts=_object(
             open=_INTEGER,

@@ -50,6 +50,7 @@ def job_row(row: JobRow, manifest: Manifest | None = None) -> Json:
         "comparator": manifest.comparator.kind.value,
         "demands": _demands(manifest.demands),
         "price": manifest.price,
+        "asked": manifest.is_asked,
         "units": row.units,
         "counts": {
             "open": 0,

@@ -108,6 +108,19 @@ def test_summaries_of_commands_are_whole(rich_shell: Shell) -> None:
     )
 
 
+def test_the_job_behind_a_model_has_no_number_of_units_and_no_results(
+    rich_shell: Shell, file: Path, tmp_path: Path
+) -> None:
+    put_up(rich_shell, file, "--name", "behind")
+    (job,) = (each for each in rich_shell.good("jobs", "--json").json if each["name"] == "behind")
+    assert job["asked"]
+    assert f"{job['units']:,}" not in rich_shell.good("jobs").out
+    assert "as they are asked for" in rich_shell.good("status", job["id"]).out
+    said = rich_shell.run("results", job["id"], tmp_path / "out")
+    assert (said.status, "went to those who asked" in said.err) == (1, True)
+    assert not (tmp_path / "out").exists()
+
+
 def test_what_is_neither_file_nor_package_is_refused(rich_shell: Shell, tmp_path: Path) -> None:
     said = rich_shell.run("model", "add", tmp_path / "none.gguf", "--no-serve")
     assert (said.status, "there is no file" in said.err) == (1, True)

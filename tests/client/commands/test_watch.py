@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,11 @@ def view(policy: str = "pair", settings: dict[str, int] | None = None, /, **coun
             "job",
         )
     )
+
+
+def test_a_job_that_is_asked_has_no_end_to_come_to(capsys: pytest.CaptureFixture[str]) -> None:
+    _Lines().show(replace(view(accepted=3, open=27), asked=True))
+    assert capsys.readouterr().err == "a job: 3 (3 accepted)\n"
 
 
 def wait_for(condition: Callable[[], bool]) -> None:

@@ -211,13 +211,16 @@ async def test_only_their_owner_lists_keys(tmp_path: Path) -> None:
         await tracker.ask(f"/api/v1/keys?{old}", status=403)
 
 
-async def test_models_are_on_the_page_of_numbers(tmp_path: Path) -> None:
+async def test_models_are_on_the_page_and_no_jobs_there(tmp_path: Path) -> None:
     async with served(tmp_path) as tracker:
         assert (await tracker.ask("/stats.json"))["models"] == {}
-        assert "<h2>Models</h2>" not in (await tracker.fetch("/stats")).decode()
+        assert "<h2>Models</h2>" not in (await tracker.fetch("/")).decode()
         await tracker.grant(amount=1000)
         await publish(tracker)
         numbers = (await tracker.ask("/stats.json"))["models"]["tiny"]
         assert numbers["requests"] == numbers["generated"] == 0
-        page = (await tracker.fetch("/stats")).decode()
+        page = (await tracker.fetch("/")).decode()
         assert "<h2>Models</h2>" in page and "tiny" in page
+        assert "No job is active." in page
+        (job,) = (await tracker.ask("/api/v1/jobs"))["jobs"]
+        assert (job["name"], job["asked"]) == ("tiny", True)
