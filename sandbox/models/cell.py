@@ -9,7 +9,7 @@ from sandbox.attach import Attach, HungUpError
 from sandbox.berth import GRACE_SECONDS, START_SECONDS, Berth, Maker
 from sandbox.calls import Calls
 from sandbox.models.frames import Event, Loaded, Replies, encode_halt, encode_question
-from sandbox.models.runtime import Answered, ModelSpec, Question, Spoken
+from sandbox.models.runtime import Answered, ModelSpec, OutOfMemoryError, Question, Spoken
 from sandbox.runner import Mount
 from sandbox.slot import Slot
 from workunits.errors import LocalError, RefusedError, RemoteError, UnavailableError
@@ -67,10 +67,10 @@ class DockerModelCell:
 
     async def start(self) -> None:
         """Show the model to a first container. Raises ``UnavailableError`` when it is not
-        loaded, ``LocalError`` when the file cannot be read."""
+        loaded (``OutOfMemoryError``), ``LocalError`` when the file cannot be read."""
         size = await asyncio.to_thread(self._install)
         if size > self.spec.limits.memory_bytes:
-            raise UnavailableError(
+            raise OutOfMemoryError(
                 f"a model of {size} bytes does not fit into {self.spec.limits.memory_bytes} bytes "
                 "of memory",
                 hint="Grant more memory, or take a smaller model.",
@@ -198,26 +198,19 @@ class DockerModelCell:
 
     async def _give_up(self, what: str, error: Exception) -> UnavailableError:
         """Discard the container, and say why."""
+        kind, reason = UnavailableError, str(error)
         hint = "Try again; look at the model and the engine's image if it happens always."
-        reason = str(error)
         if isinstance(error, TimeoutError):
             reason = "it took too long"
             hint = "Ask for less, or grant more time or threads."
+        elif isinstance(error, HungUpError) and await self._berth.ran_out_of_memory():
+            kind, reason = OutOfMemoryError, "the engine ran out of memory"
+            hint = "Grant more memory, take a smaller model, or a shorter context."
         elif isinstance(error, HungUpError):
-            reason = await self._post_mortem()
-            if reason == _NO_MEMORY:
-                hint = "Grant more memory, take a smaller model, or a shorter context."
+            last = " ".join(self._berth.complaint.splitlines()[-_LINES:])
+            reason = f"the engine died: {' '.join(last.split())[-_REASON:]}"
         await self._berth.clear()
-        return UnavailableError(f"{what}: {reason}", hint=hint)
-
-    async def _post_mortem(self) -> str:
-        """Why the container ended."""
-        complaint = self._berth.complaint
-        if await self._berth.ran_out_of_memory():
-            return _NO_MEMORY
-        last = complaint.splitlines()[-_LINES:]
-        return f"the engine died: {' '.join(' '.join(last).split())[-_REASON:]}"
+        return kind(f"{what}: {reason}", hint=hint)
 
 
 _LINES, _REASON = 3, 300
-_NO_MEMORY = "the engine ran out of memory"

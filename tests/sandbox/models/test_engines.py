@@ -10,7 +10,7 @@ import docker
 import pytest
 
 from sandbox.containers import DockerSandbox, DockerSettings
-from sandbox.models.runtime import ModelSpec, Question
+from sandbox.models.runtime import ModelSpec, OutOfMemoryError, Question
 from tests.sandbox.conftest import ours
 from tests.sandbox.models.conftest import GREETING, LIMITS, Ears, Model, ask, claim
 from workunits.errors import LocalError, UnavailableError
@@ -142,11 +142,11 @@ async def test_a_model_without_room_is_not_served(
     llama_model: Model, api: docker.APIClient, settings: DockerSettings
 ) -> None:
     small = replace(LIMITS, memory_bytes=90 * MIB)
-    with pytest.raises(UnavailableError, match="memory"):
+    with pytest.raises(OutOfMemoryError, match="does not fit"):
         await llama_model.open(limits=small)
     # It fits, and what it needs for a long context does not.
     tight = replace(LIMITS, memory_bytes=100 * MIB)
-    with pytest.raises(UnavailableError, match="out of memory"):
+    with pytest.raises(OutOfMemoryError, match="ran out of memory"):
         await llama_model.open(limits=tight, context=8192)
     assert not ours(api, settings.work)
 
