@@ -1,7 +1,8 @@
 """``swarm`` that puts up models which do harm, past its own checks. For tests only.
 
 ``HOSTILE`` says what is wrong: ``header``, the file's header lies; ``memory``, the card says that
-half as much memory will do as the file is large.
+half as much memory will do as the file is large; ``greedy``, that as much will do, which is too
+little for long prompts.
 ``python -m tests.acceptance.hostile model add ...``.
 """
 
@@ -24,8 +25,9 @@ LARGE = 2 << 20
 
 def spoil(made: Offer, home: Path) -> Offer:
     """An offer with something wrong."""
-    if os.environ[VARIABLE] == "memory":
-        return _with_card(made, replace(made.card, memory_bytes=made.card.file.length // 2))
+    length = made.card.file.length
+    if memory := {"memory": length // 2, "greedy": length}.get(os.environ[VARIABLE]):
+        return _with_card(made, replace(made.card, memory_bytes=memory))
     share, *rest = made.files
     with share.path.open("rb") as stream:
         head = bytearray(stream.read(LARGE))

@@ -83,7 +83,7 @@ class Salon:
     engine: Engine
     asker: Peer
     publisher: Peer
-    smaller: Path
+    model: Path
     secret: str = ""
     peers: dict[str, Peer] = field(default_factory=dict)
 
@@ -103,7 +103,7 @@ class Salon:
                 self.swarm.volunteer(
                     *(peer, *VOLUNTEER),
                     program=THRIFTY if cheats else None,
-                    extra={VARIABLE: str(self.smaller)} if cheats else None,
+                    extra={VARIABLE: str(self._smaller())} if cheats else None,
                 )
         wanted = {self.peers[name].key for name in names}
         eventually(lambda: self._connected() == wanted, f"{names} are connected")
@@ -231,6 +231,10 @@ class Salon:
 
         eventually(there, f"the model {name} is published")
 
+    def _smaller(self) -> Path:
+        path = self.swarm.folder / "smaller.gguf"
+        return path if path.exists() else make_smaller(self.model, path)
+
     def _connected(self) -> set[str]:
         ours = {peer.key for peer in self.peers.values()}
         known = self.swarm.get("peers")["peers"]
@@ -238,17 +242,21 @@ class Salon:
 
 
 @contextmanager
-def open_salon(folder: Path, engine: Engine, model: Path, smaller: Path) -> Iterator[Salon]:
-    """A tracker, a published model and a key, without volunteers; all of it ends with the block."""
+def open_salon(folder: Path, engine: Engine, model: Path, converted: Path) -> Iterator[Salon]:
+    """A tracker, a published model, a key, two volunteers; all of it ends with the block.
+
+    ``converted`` is the model as ctransformers reads it.
+    """
     with ExitStack() as stack:
         swarm = Swarm(folder, engine.url, cache_folder(), stack)
         swarm.start_tracker()
         asker, publisher = swarm.peer("asker"), swarm.peer("publisher")
         swarm.grant(asker, 3 * BUDGET)
         swarm.grant(publisher, 1)
-        salon = Salon(swarm, engine, asker, publisher, smaller)
+        salon = Salon(swarm, engine, asker, publisher, converted)
         what = ("--engine", "ctransformers", "--name", MODEL, "--context", str(CONTEXT))
         swarm.background(publisher, "model", "add", str(model), *what)
+        salon.staff("one", "two")
         salon.secret = salon.open_key("main", BUDGET)
         salon.await_model(MODEL, publisher)
         yield salon
@@ -265,6 +273,5 @@ def salon(
 ) -> Iterator[Salon]:
     """One swarm for all tests of a file."""
     folder = tmp_path_factory.mktemp("salon")
-    smaller = make_smaller(ctransformers_model, folder / "smaller.gguf")
-    with open_salon(folder, docker_engine, smollm, smaller) as made:
+    with open_salon(folder, docker_engine, smollm, ctransformers_model) as made:
         yield made

@@ -22,6 +22,9 @@ STORY = "Tell me a long story about a fox and a river."
 LONG = 120
 """Tokens of an answer in whose midst something happens."""
 
+GREEDY = 600
+"""Tokens of a prompt for which memory as large as the model's file does not suffice."""
+
 HOSTILE = [sys.executable, "-m", "tests.acceptance.hostile"]
 
 
@@ -32,15 +35,15 @@ def story(salon: Salon) -> Heard:
     return salon.ask(STORY, LONG)
 
 
-def assert_told(heard: Heard, story: Heard) -> None:
+def assert_told(heard: Heard, known: Heard) -> None:
     """The same tokens, none of them twice, and all verified."""
-    assert heard.text == story.text
+    assert heard.text == known.text
     said = heard.verdict
-    assert (said["verified"], said["same"], heard.finish) == (True, True, story.finish)
+    assert (said["verified"], said["same"], heard.finish) == (True, True, known.finish)
 
 
 def test_an_engine_that_is_killed_in_mid_stream_loses_no_word(salon: Salon, story: Heard) -> None:
-    salon.staff("one", "two")
+    salon.staff("one", "two", "three")
     with salon.stream(STORY, LONG) as stream:
         stream.read(5)
         assert salon.kill_engines()
@@ -112,19 +115,6 @@ def test_a_prompt_that_is_longer_than_the_context_is_refused(salon: Salon) -> No
     assert salon.chat("Say hello.", CONTEXT).status_code == 400
 
 
-def test_without_volunteers_there_is_a_503(salon: Salon) -> None:
-    salon.staff("one")
-    with salon.stream(STORY, 400) as stream:
-        stream.read(5)
-        salon.staff()
-        with pytest.raises(openai.APIError, match="no volunteer"):
-            stream.read()
-    refused = salon.chat("Say hello.")
-    assert refused.status_code == 503
-    assert int(refused.headers["Retry-After"]) > 0
-    assert salon.key()["reserved"] == 0
-
-
 def test_a_key_whose_budget_is_spent_gets_a_402(salon: Salon) -> None:
     salon.staff("one", "two")
     with (
@@ -137,68 +127,6 @@ def test_a_key_whose_budget_is_spent_gets_a_402(salon: Salon) -> None:
     assert caught.value.type == "insufficient_quota"
     key = salon.settled_key("poor")
     assert 0 < key["spent"] <= key["budget"] == 40
-
-
-def put_up(salon: Salon, smollm: Path, what: str) -> Peer:
-    """Publish a model with something wrong, under its name."""
-    publisher = salon.swarm.peer(f"publisher-{what}")
-    salon.swarm.grant(publisher, 1)
-    about = ("--engine", "ctransformers", "--name", what)
-    arguments = ("model", "add", str(smollm), *about)
-    salon.swarm.background(publisher, *arguments, program=HOSTILE, extra={VARIABLE: what})
-    salon.await_model(what, publisher)
-    return publisher
-
-
-def warnings(salon: Salon, *names: str) -> str:
-    """What volunteers warn of."""
-    return " ".join(event["message"] for name in names for event in salon.events(name, "Warned"))
-
-
-def test_a_file_whose_header_lies_is_shown_to_no_engine(salon: Salon, smollm: Path) -> None:
-    salon.staff("one", "two")
-    put_up(salon, smollm, "header")
-    refused = salon.chat("Say hello.", model="header")
-    assert refused.status_code == 503
-    assert int(refused.headers["Retry-After"]) > 0
-    told = warnings(salon, "one", "two")
-    assert "the model of header is not sound" in told
-    assert "the model was not loaded" not in told
-    assert salon.chat("Say hello.").status_code == 200
-
-
-def test_a_model_that_needs_more_memory_than_it_may_have_is_given_back(
-    salon: Salon, smollm: Path
-) -> None:
-    salon.staff("one", "two")
-    put_up(salon, smollm, "memory")
-    refused = salon.chat("Say hello.", model="memory")
-    assert refused.status_code == 503
-    assert "does not fit into" in warnings(salon, "one", "two")
-    assert all(salon.swarm.runs(name) for name in ("one", "two"))
-    assert salon.key()["reserved"] == 0
-    assert salon.chat("Say hello.").status_code == 200
-
-
-def test_a_tracker_that_is_killed_keeps_its_books_and_models(salon: Salon, story: Heard) -> None:
-    salon.staff("one", "two")
-    salon.ask("Say hello.", 8)
-    before = salon.settled_key()
-    with salon.stream(STORY, 400) as stream:
-        stream.read(5)
-        salon.swarm.kill("tracker")
-        with pytest.raises((openai.APIError, httpx.TransportError)):
-            stream.read()
-    salon.swarm.start_tracker(listen=salon.swarm.url.removeprefix("http://"))
-    assert MODEL in [each["name"] for each in salon.swarm.get("models")["models"]]
-    after = salon.key()
-    assert (after["budget"], after["spent"]) == (before["budget"], before["spent"])
-    assert after["reserved"] == 0
-    salon.staff("one", "two")
-    assert_told(salon.ask(STORY, LONG), story)
-    checked = salon.swarm.ask(salon.asker, "ledger", "verify")
-    assert checked.returncode == 0, checked.stdout + checked.stderr
-    assert salon.swarm.get("status")["ledger"]["total"] == 0
 
 
 def test_the_tracker_keeps_nothing_of_prompts_and_answers(salon: Salon, smollm: Path) -> None:
@@ -220,13 +148,80 @@ def test_the_tracker_keeps_nothing_of_prompts_and_answers(salon: Salon, smollm: 
         assert not [needle for needle in needles if needle in content], path
 
 
+def put_up(salon: Salon, smollm: Path, what: str) -> Peer:
+    """Publish a model with something wrong, under its name."""
+    publisher = salon.swarm.peer(f"publisher-{what}")
+    salon.swarm.grant(publisher, 1)
+    about = ("--engine", "ctransformers", "--name", what)
+    arguments = ("model", "add", str(smollm), *about)
+    salon.swarm.background(publisher, *arguments, program=HOSTILE, extra={VARIABLE: what})
+    salon.await_model(what, publisher)
+    return publisher
+
+
+def error_of(refused: httpx.Response) -> str:
+    """What a client is told."""
+    return str(refused.json()["error"]["message"])
+
+
+def warnings(salon: Salon, *names: str) -> str:
+    """What volunteers warn of."""
+    return " ".join(event["message"] for name in names for event in salon.events(name, "Warned"))
+
+
+def test_a_file_whose_header_lies_is_shown_to_no_engine(salon: Salon, smollm: Path) -> None:
+    salon.staff("one", "two")
+    put_up(salon, smollm, "header")
+    refused = salon.chat("Say hello.", model="header")
+    assert refused.status_code == 503
+    assert "can run the model 'header': the model's file is not sound" in error_of(refused)
+    assert int(refused.headers["Retry-After"]) > 0
+    told = warnings(salon, "one", "two")
+    assert "the model of header is not sound" in told
+    assert "the model was not loaded" not in told
+    assert salon.chat("Say hello.").status_code == 200
+
+
+def test_a_model_that_needs_more_memory_than_it_may_have_is_given_back(
+    salon: Salon, smollm: Path
+) -> None:
+    salon.staff("one", "two")
+    put_up(salon, smollm, "memory")
+    refused = salon.chat("Say hello.", model="memory")
+    assert refused.status_code == 503
+    assert "the model needs more memory than it may have" in error_of(refused)
+    assert "does not fit into" in warnings(salon, "one", "two")
+    assert all(salon.swarm.runs(name) for name in ("one", "two"))
+    assert salon.key()["reserved"] == 0
+    assert salon.chat("Say hello.").status_code == 200
+
+
+def test_a_model_that_runs_out_of_memory_while_it_answers_takes_nothing_along(
+    salon: Salon, smollm: Path
+) -> None:
+    both = ("one", "two")
+    salon.staff(*both)
+    put_up(salon, smollm, "greedy")
+    assert salon.chat("Say hello.", model="greedy").status_code == 200
+    refused = salon.chat("hello " * GREEDY, model="greedy")
+    assert refused.status_code == 503
+    assert "can run the model 'greedy': the model needs more memory" in error_of(refused)
+    for name in both:
+        killed = "the model did not answer: the engine ran out of memory"
+        assert warnings(salon, name).count(killed) == 1
+        assert salon.swarm.runs(name)
+    assert salon.key()["reserved"] == 0
+    for model in (MODEL, "greedy"):
+        assert salon.chat("Say hello.", model=model).status_code == 200
+
+
 def test_a_cheat_is_never_heard_before_the_verdict(salon: Salon) -> None:
-    prompts = [f"Tell me a story about {what}." for what in ("bees", "a cat", "tea", "the moon")]
+    prompts = [f"Tell me a story about {what}." for what in ("bees", "a cat")]
     salon.staff("one", "two")
     honest = {prompt: salon.ask(prompt, 32).text for prompt in prompts}
     salon.staff("one", "two", "thrifty")
     cheat = salon.peers["thrifty"].key
-    for prompt in 3 * prompts:
+    for prompt in 6 * prompts:
         heard = salon.ask(prompt, 32, before=True)
         assert heard.text == honest[prompt]
         assert (heard.verdict["verified"], heard.verdict["same"]) == (True, True)
@@ -235,3 +230,37 @@ def test_a_cheat_is_never_heard_before_the_verdict(salon: Salon) -> None:
             break
     else:
         pytest.fail("the cheat was never caught")
+
+
+def test_a_tracker_that_is_killed_keeps_its_books_and_models(salon: Salon) -> None:
+    salon.staff("one", "two")
+    hello = salon.ask("Say hello.", 8)
+    before = salon.settled_key()
+    with salon.stream(STORY, 400) as stream:
+        stream.read(5)
+        salon.swarm.kill("tracker")
+        with pytest.raises((openai.APIError, httpx.TransportError)):
+            stream.read()
+    salon.swarm.start_tracker(listen=salon.swarm.url.removeprefix("http://"))
+    assert MODEL in [each["name"] for each in salon.swarm.get("models")["models"]]
+    after = salon.key()
+    assert (after["budget"], after["spent"]) == (before["budget"], before["spent"])
+    assert after["reserved"] == 0
+    salon.staff("one", "two")
+    assert_told(salon.ask("Say hello.", 8), hello)
+    checked = salon.swarm.ask(salon.asker, "ledger", "verify")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert salon.swarm.get("status")["ledger"]["total"] == 0
+
+
+def test_without_volunteers_there_is_a_503(salon: Salon) -> None:
+    salon.staff("one")
+    with salon.stream(STORY, 400) as stream:
+        stream.read(5)
+        salon.staff()
+        with pytest.raises(openai.APIError, match="no volunteer"):
+            stream.read()
+    refused = salon.chat("Say hello.")
+    assert refused.status_code == 503
+    assert int(refused.headers["Retry-After"]) > 0
+    assert salon.key()["reserved"] == 0
