@@ -17,8 +17,7 @@ from sandbox.models.fake import FakeModels
 from tests.client.work.tracker import peer_key, rng
 from tests.client.work.volunteering import MemoryBlobs, square
 from tests.tracker.api.test_models import KEY, SECRET, audit, publish
-from tests.tracker.endpoint.cards import card
-from tests.tracker.endpoint.tiny import END
+from tests.tracker.endpoint.tiny import END, card
 from tests.tracker.serving import SECONDS, Served, served
 from tests.tracker.work.world import SUBMITTER
 from tests.workunits.models.ggufs import model

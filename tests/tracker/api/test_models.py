@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.tracker.api.schema import problems
 from tests.tracker.api.test_openapi import DOCUMENT, check
 from tests.tracker.api.uploading import upload
-from tests.tracker.endpoint.cards import card
+from tests.tracker.endpoint.tiny import card
 from tests.tracker.serving import Served, identity, served
 from tests.tracker.work.world import SUBMITTER
 from validators.audit import Audit

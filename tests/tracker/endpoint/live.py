@@ -5,8 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from io import BytesIO
 
-from tests.tracker.endpoint.cards import card
-from tests.tracker.endpoint.tiny import END
+from tests.tracker.endpoint.tiny import END, card
 from tests.tracker.serving import Remote, Served
 from workunits.ids import LeaseToken, UnitId
 from workunits.metainfo import hash_stream

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import cast
 
-from tests.tracker.endpoint.cards import card
+from tests.tracker.endpoint.tiny import card
 from tests.tracker.work.chat import DISK, Chat, a_request
 from tests.tracker.work.world import OPERATOR, SUBMITTER, Actor, World
 from tracker.endpoint.call import SwarmCall

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.tracker.endpoint.cards import card
+from tests.tracker.endpoint.tiny import card
 from tracker.endpoint import catalogue as place
 from tracker.endpoint.catalogue import Catalogue
 from tracker.rows import ModelRow

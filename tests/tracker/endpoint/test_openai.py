@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from tests.tracker.endpoint.serving import SECONDS, SECRET, Serving, served, until
-from tests.tracker.endpoint.tiny import DIALECT, END, NAME, ids
+from tests.tracker.endpoint.tiny import CARD, DIALECT, END, NAME, ids
 from tracker.endpoint.fake import ENTRY, VALIDATOR, WORKER
 from tracker.endpoint.keys import AbsentError
 from tracker.endpoint.wishes import Turn
@@ -46,7 +46,7 @@ async def test_a_chat_is_answered_with_its_verdict(serving: Serving) -> None:
     assert answer == {
         "object": "chat.completion",
         "model": NAME,
-        "system_fingerprint": "fp_" + "11" * 6,
+        "system_fingerprint": f"fp_{CARD.file.v2.hex()[:12]}",
         "choices": [
             {
                 "index": 0,

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.tracker.endpoint.cards import card
 from tests.tracker.endpoint.salon import BUDGET, HASH, Salon, all_of, first_of, verdict
+from tests.tracker.endpoint.tiny import card
 from tests.tracker.work.chat import DISK, a_request, answered, truth
 from tests.tracker.work.world import OPERATOR, SUBMITTER, Actor, granted
 from tracker.endpoint import tab as tabs

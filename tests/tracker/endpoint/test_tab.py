@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.tracker.endpoint.cards import CONTEXT, MEMORY, card
+from tests.tracker.endpoint.tiny import CONTEXT, card
 from tests.tracker.work.world import OPERATOR
 from tracker.endpoint.catalogue import Published
 from tracker.endpoint.tab import CAPITAL, SPARE, Tab, cost, dearest, is_same, manifest_of
@@ -40,7 +40,7 @@ def test_a_model_becomes_a_job_that_every_peer_can_read() -> None:
     model = made.program.model
     assert model is not None
     assert (model.context, model.most) == (CONTEXT, CONTEXT)
-    assert (made.limits.memory_bytes, made.price) == (MEMORY, 2)
+    assert (made.limits.memory_bytes, made.price) == (card().memory_bytes, 2)
     assert made.shared == card().image
     assert made.demands.same_platform
     assert made.comparator.by_digest and not made.comparator.by_margin
