@@ -19,9 +19,10 @@ TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=90)
 """The tracker says that it is still there every 15 s."""
 
 _HINTS = {
-    401: "Give a key with SWARM_API_KEY; make one with `swarm api-key create`.",
-    402: "Pay into the key with `swarm api-key top-up`.",
+    401: "The key comes from --key or SWARM_API_KEY.",
+    402: "`swarm api-key list` shows what your keys have left.",
     404: "`swarm model list` shows what there is.",
+    503: "`swarm peers` shows who is there; `swarm volunteer` answers from this machine.",
 }
 
 
@@ -157,7 +158,7 @@ class ChatApi:
             code, message = "refused", f"the tracker answered {answer.status}"
         wait = answer.headers.get("Retry-After", "")
         hint = _HINTS.get(answer.status, "")
-        if wait.isdigit():
+        if wait.isdigit() and not hint and "Try again" not in message:
             hint = f"Try again in {int(wait)} s."
         if answer.status >= 500:
             raise UnavailableError(message, hint=hint or "Try again later.")

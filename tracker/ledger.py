@@ -120,7 +120,10 @@ class Book:
         if have < amount:
             raise RefusedError(
                 f"account {short(source)} has {have:,} credits, and {amount:,} are to be paid",
-                hint=f"Pay at most {have:,}.",
+                hint=f"Pay at most {have:,}."
+                if have
+                else "Earn credits with `swarm volunteer`, or ask the operator: "
+                f"swarm tracker grant {source.hex()} AMOUNT",
             )
         self._enter(entries.Transfer((Move(source, target, amount),), statement.encode()))
 

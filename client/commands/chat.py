@@ -95,6 +95,8 @@ def chat(
     talk = Talk(model, verify == BEFORE, settings, messages)
     if prompt is None and not sys.stdin.isatty():
         prompt = _standard_input()
+    if prompt is not None and not prompt.strip():
+        raise PromptError("the prompt is empty", hint="Leave it out for a conversation.")
     if prompt is None:
         _converse(call, secret, talk)
         return
@@ -189,7 +191,7 @@ def mark(verdict: "Verdict", seconds: float) -> str:
     parts = [f"ledger entry {verdict.entry:,}"] if verdict.entry >= 0 else []
     parts += [plural(verdict.cost, "credit"), f"{seconds:.1f} s"]
     if verdict.finish == "length":
-        parts.append("cut at its longest")
+        parts.append("cut at its token limit")
     rest = ", ".join(parts)
     if not verdict.verified:
         why = verdict.reason or "nobody could check it in time"

@@ -15,6 +15,8 @@ from workunits.ids import JobId, short
 
 if TYPE_CHECKING:
     from client.jobs.jobfile import Draft
+    from client.jobs.model import Preview
+    from workunits.manifest import Manifest
 
 PREVIEW = 5
 
@@ -158,6 +160,15 @@ def _asked(draft: "Draft") -> dict[str, str]:
         "prompts": f"{asked.prompts:,}, {plural(asked.tokens, 'token')} in all, at most "
         f"{asked.longest:,} in one",
         "answers": f"up to {plural(asked.most, 'token')} each",
-        "cost": f"{plural(manifest.price, 'credit')} for a token of an answer, checked by half as "
-        f"much more: at most {most}, of which what was not used comes back",
+        "cost": f"at most {plural(_cost(manifest, asked), 'credit')}: "
+        f"{plural(manifest.price, 'credit')} a token, half as much for checking",
+        "set aside": f"{most}, as for full contexts; the rest comes back",
     }
+
+
+def _cost(manifest: "Manifest", asked: "Preview") -> int:
+    """Credits if each answer is as long as may be, and each prompt as long as the longest."""
+    from workunits.models.answer import most_metered
+
+    meter = most_metered(asked.most, asked.longest)
+    return asked.prompts * sum(manifest.award(meter, at) for at in range(manifest.executions))

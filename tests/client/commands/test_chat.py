@@ -122,12 +122,18 @@ async def test_a_conversation_remembers_what_was_said(serving: Serving, tmp_path
         (["--max-tokens", "100000"], SECRET, 3, "context"),
     ],
 )
-async def test_mistakes_have_a_hint_and_a_status(
+async def test_mistakes_have_a_cause_and_a_status(
     serving: Serving, tmp_path: Path, words: list[str], key: str, status: int, text: str
 ) -> None:
     said = await say(serving, tmp_path, "Hello", *words, key=key)
     assert said.status == status
     assert text in said.err
+    assert not serving.parlour.calls
+
+
+async def test_an_empty_prompt_is_not_asked(serving: Serving, tmp_path: Path) -> None:
+    said = await say(serving, tmp_path, " ")
+    assert (said.status, "the prompt is empty" in said.err) == (2, True)
     assert not serving.parlour.calls
 
 
@@ -148,7 +154,8 @@ async def test_a_swarm_without_volunteers_says_when_to_come_back(
     serving.say("abcdef", failure=AbsentError("all are gone", seconds=30))
     said = await say(serving, tmp_path, "Hello")
     assert said.status == 1
-    assert "Try again in 30 s." in said.err
+    assert said.err.count("Try again in 30 s.") == 1
+    assert "hint: `swarm peers`" in said.err
     serving.say("abcdef", failure=AbsentError("all are gone", seconds=30), failure_after=3)
     said = await say(serving, tmp_path, "Hello")
     assert said.status == 1
@@ -195,4 +202,5 @@ def test_the_mark_is_green_yellow_or_red() -> None:
     assert "\x1b[33m" in mark(verdict(same=False, corrected="x"), 1)
     red = mark(verdict(verified=False, entry=-1, reason="nobody came", finish="length"), 1)
     assert "\x1b[31m" in red
-    assert click.unstyle(red) == "not verified: nobody came; 30 credits, 1.0 s, cut at its longest"
+    words = "not verified: nobody came; 30 credits, 1.0 s, cut at its token limit"
+    assert click.unstyle(red) == words

@@ -45,6 +45,12 @@ def test_a_transfer_moves_credits(rich_shell: Shell) -> None:
     assert "hint: Pay at most" in refused.err
 
 
+def test_who_has_nothing_to_pay_with_is_told_where_credits_come_from(shell: Shell) -> None:
+    refused = shell.run("transfer", "ab" * 32, "50")
+    assert refused.status == 3
+    assert "hint: Earn credits with `swarm volunteer`" in refused.err
+
+
 def test_a_ledger_is_verified_at_the_tracker_and_from_a_file(
     rich_shell: Shell, exported: Path
 ) -> None:

@@ -154,6 +154,10 @@ def test_a_job_of_prompts_says_what_it_asks_and_what_that_can_cost(
     )
     said = rich_shell.good("submit", job, "--dry-run")
     assert "asked" in said.out and "up to 8 tokens each" in said.out
+    longest = rich_shell.good("submit", job, "--dry-run", "--json").json["model"]["longest"]
+    meter = 8 + longest // 16
+    assert f"at most {2 * (meter + (meter + 1) // 2)} credits" in said.out
+    assert f"set aside  {2 * (40 + 20)} credits" in said.out
     found = rich_shell.good("submit", job, "--dry-run", "--json").json
     assert found["model"]["prompts"] == found["units"] == 2
     assert found["escrow"] == 2 * (8 + 512 // 16 + (8 + 512 // 16) // 2)
