@@ -1,12 +1,13 @@
 """Units that somebody waits for under random peers, random time, random listeners: what must hold,
 always holds."""
 
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import initialize, invariant, precondition, rule
 
 from tests.tracker.work.chat import MARGIN, REFUSAL, Chat, Ears, a_request, answered, lie, truth
-from tests.tracker.work.world import PATIENCE, Actor, World
+from tests.tracker.work.crowd import MANY, Crowd
+from tests.tracker.work.world import PATIENCE, Actor
 from tracker.rows import ContentRow
 from tracker.work.state import Unit
 from tracker.work.table import Doing, Stage
@@ -19,15 +20,13 @@ KINDS = ("honest", "honest", "honest", "liar", "lazy", "silent")
 CORES = 2
 
 
-class Asked(RuleBasedStateMachine):
+class Asked(Crowd):
     """Any number of things happens in any order. After each, the invariants hold."""
 
     def __init__(self) -> None:
-        super().__init__()
         self.chat = Chat()
-        self.world: World = self.chat.world
+        super().__init__(self.chat.world)
         self.margin = Chat(self.world, comparator=MARGIN)
-        self.kinds: dict[Actor, str] = {}
         self.ears: list[tuple[Chat, Request, Unit, Ears]] = []
         self.said: dict[LeaseToken, int] = {}
 
@@ -38,11 +37,7 @@ class Asked(RuleBasedStateMachine):
             actor = self.world.actor(f"{kind}{at}", connect=False)
             self.kinds[self.chat.join(actor, cores=CORES)] = kind
 
-    actors = st.integers(0, len(KINDS) - 1)
     places = st.integers(0, 1000)
-
-    def pick(self, at: int) -> Actor:
-        return list(self.kinds)[at % len(self.kinds)]
 
     @rule(
         mosts=st.lists(st.integers(1, 12), min_size=1, max_size=4),
@@ -80,7 +75,7 @@ class Asked(RuleBasedStateMachine):
         self.world.desk.dismiss(unit, self.world.now)
         self.world.pump()
 
-    @rule(at=actors, hold=st.integers(0, 3), held=st.booleans())
+    @rule(at=Crowd.actors, hold=st.integers(0, 3), held=st.booleans())
     def connect(self, at: int, hold: int, held: bool) -> None:
         """An actor connects, perhaps while an older session of it stands."""
         actor = self.pick(at)
@@ -89,19 +84,7 @@ class Asked(RuleBasedStateMachine):
         except RefusedError:
             assert self.world.desk.peers[actor.key].banned
 
-    @rule(at=actors)
-    def disconnect(self, at: int) -> None:
-        """An actor's connection breaks."""
-        if self.pick(at).connected:
-            self.pick(at).disconnect()
-
-    @rule(at=actors, hold=st.integers(0, 3))
-    def want(self, at: int, hold: int) -> None:
-        """An actor asks for more, or for less."""
-        if self.pick(at).connected:
-            self.pick(at).want(hold)
-
-    @rule(at=actors, count=st.integers(1, 6))
+    @rule(at=Crowd.actors, count=st.integers(1, 6))
     def speak(self, at: int, count: int) -> None:
         """An actor says some more tokens."""
         actor = self.pick(at)
@@ -112,7 +95,7 @@ class Asked(RuleBasedStateMachine):
                 self.chat.say(actor, ids, start=start, token=token)
                 self.said[token] = start + len(ids)
 
-    @rule(at=actors)
+    @rule(at=Crowd.actors)
     def commit(self, at: int) -> None:
         """An actor says the rest and commits."""
         if self.pick(at).connected:
@@ -121,11 +104,9 @@ class Asked(RuleBasedStateMachine):
     @rule()
     def go_on(self) -> None:
         """Everybody does what is to be done."""
-        for actor in [each for each in self.kinds if each.connected]:
-            self.work(actor)
-        for actor in [each for each in self.kinds if each.connected]:
-            if self.kinds[actor] != "silent":
-                actor.reveal()
+        for act in (self.work, self.show):
+            for actor in self.present:
+                act(actor)
 
     def answer_of(self, actor: Actor, token: LeaseToken) -> Answer | None:
         """What an actor answers; None where it refuses."""
@@ -157,21 +138,6 @@ class Asked(RuleBasedStateMachine):
             self.said[token] = len(said.tokens)
             if token in actor.leases:
                 self.chat.commit(actor, answered(request, said), token)
-
-    @rule(at=actors)
-    def reveal(self, at: int) -> None:
-        """An actor shows what it was asked for, unless it is the silent one."""
-        actor = self.pick(at)
-        if actor.connected and self.kinds[actor] != "silent":
-            actor.reveal()
-
-    @rule(at=actors, count=st.integers(0, 3))
-    def release(self, at: int, count: int) -> None:
-        """An actor gives back leases, and says that it lost a result."""
-        actor = self.pick(at)
-        if actor.connected:
-            actor.release(sorted(actor.leases)[:count] + sorted(actor.asked)[:1])
-            actor.asked = actor.asked[1:]
 
     @rule(
         seconds=st.sampled_from(
@@ -295,9 +261,4 @@ class Asked(RuleBasedStateMachine):
 
 
 TestAsked = Asked.TestCase
-TestAsked.settings = settings(
-    max_examples=50,
-    stateful_step_count=40,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+TestAsked.settings = settings(MANY, max_examples=50)

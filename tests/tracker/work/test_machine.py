@@ -3,16 +3,11 @@
 from collections import Counter
 from typing import Any
 
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    precondition,
-    rule,
-)
+from hypothesis.stateful import initialize, invariant, precondition, rule
 
+from tests.tracker.work.crowd import MANY, Crowd
 from tests.tracker.work.world import (
     PATIENCE,
     PROGRAM,
@@ -40,13 +35,11 @@ ENDED = {state.value for state in Doing if not any(one is state for one, _ in EX
 OVER = {stage.value for stage in Stage if not any(one is stage for one, _ in UNIT)}
 
 
-class Swarm(RuleBasedStateMachine):
+class Swarm(Crowd):
     """Any number of things happens in any order. After each, the invariants hold."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.world = World()
-        self.kinds: dict[Actor, str] = {}
+        super().__init__(World())
         self.jobs = 0
         self.seen = 0
         self.ends: dict[tuple[object, ...], str] = {}
@@ -60,11 +53,6 @@ class Swarm(RuleBasedStateMachine):
                 f"{kind}{at}", owner="rich" * (at < 2), validator=bool(at % 2), connect=False
             )
             self.kinds[actor] = kind
-
-    actors = st.integers(0, len(KINDS) - 1)
-
-    def pick(self, at: int) -> Actor:
-        return list(self.kinds)[at]
 
     @rule(
         units=st.integers(1, 6),
@@ -86,7 +74,7 @@ class Swarm(RuleBasedStateMachine):
         jobs = list(self.world.desk.jobs.values())
         self.world.cancel(jobs[at % len(jobs)])
 
-    @rule(at=actors, hold=st.integers(0, 6))
+    @rule(at=Crowd.actors, hold=st.integers(0, 6))
     def connect(self, at: int, hold: int) -> None:
         """An actor connects, perhaps while an older session of it stands."""
         try:
@@ -94,19 +82,7 @@ class Swarm(RuleBasedStateMachine):
         except RefusedError:
             assert self.world.desk.peers[self.pick(at).key].banned
 
-    @rule(at=actors)
-    def disconnect(self, at: int) -> None:
-        """An actor's connection breaks."""
-        if self.pick(at).connected:
-            self.pick(at).disconnect()
-
-    @rule(at=actors, hold=st.integers(0, 6))
-    def want(self, at: int, hold: int) -> None:
-        """An actor asks for more, or for less."""
-        if self.pick(at).connected:
-            self.pick(at).want(hold)
-
-    @rule(at=actors, share=st.integers(1, 3))
+    @rule(at=Crowd.actors, share=st.integers(1, 3))
     def commit(self, at: int, share: int) -> None:
         """An actor commits to some of what it holds."""
         if self.pick(at).connected:
@@ -128,7 +104,7 @@ class Swarm(RuleBasedStateMachine):
     def is_program(self, actor: Actor, token: LeaseToken) -> bool:
         return self.world.submitted[actor.leases[token].job].is_program
 
-    @rule(at=actors)
+    @rule(at=Crowd.actors)
     def opine(self, at: int) -> None:
         """An actor says which results are the same; a liar says the contrary."""
         actor = self.pick(at)
@@ -144,21 +120,6 @@ class Swarm(RuleBasedStateMachine):
 
         actor.opine(judge)
 
-    @rule(at=actors)
-    def reveal(self, at: int) -> None:
-        """An actor shows what it was asked for, unless it is the silent one."""
-        actor = self.pick(at)
-        if actor.connected and self.kinds[actor] != "silent":
-            actor.reveal()
-
-    @rule(at=actors, count=st.integers(0, 3))
-    def release(self, at: int, count: int) -> None:
-        """An actor gives back leases, and says that it lost a result."""
-        actor = self.pick(at)
-        if actor.connected:
-            actor.release(sorted(actor.leases)[:count] + sorted(actor.asked)[:1])
-            actor.asked = actor.asked[1:]
-
     @rule(seconds=st.sampled_from([0.0, 1.0, PATIENCE.away, PATIENCE.reveal, 200.0, 400.0]))
     def tick(self, seconds: float) -> None:
         """Time passes."""
@@ -171,7 +132,7 @@ class Swarm(RuleBasedStateMachine):
         self.world.restart()
         assert picture(self.world) == before
 
-    @rule(at=actors)
+    @rule(at=Crowd.actors)
     def crash(self, at: int) -> None:
         """The tracker dies after it decided and before it wrote: as if it had not been asked."""
         actor = self.pick(at)
@@ -294,13 +255,9 @@ class Swarm(RuleBasedStateMachine):
             if count % 10 == 9:  # all that are there voted, or compared
                 self.kinds[world.actor(f"late{count}")] = "honest"
             world.tick(PATIENCE.reveal + 1)
-            for actor in [each for each in self.kinds if each.connected]:
-                self.work(actor)
-            for actor in [each for each in self.kinds if each.connected]:
-                if self.kinds[actor] != "silent":
-                    actor.reveal()
-            for actor in [each for each in self.kinds if each.connected]:
-                self.judge(actor)
+            for act in (self.work, self.show, self.judge):
+                for actor in self.present:
+                    act(actor)
         assert not world.desk.jobs
         self.books_balance()
         self.nobody_is_paid_twice()
@@ -376,9 +333,4 @@ def picture(world: World) -> dict[str, object]:
 
 
 TestSwarm = Swarm.TestCase
-TestSwarm.settings = settings(
-    max_examples=60,
-    stateful_step_count=40,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+TestSwarm.settings = settings(MANY, max_examples=60)
