@@ -78,7 +78,9 @@ class Catalogue:
         if not boss and row.author != author:
             raise RefusedError(
                 f"the name {claim.name!r} is somebody else's",
-                hint="Publish the model under another name: --name",
+                hint="Publish the model under another name: --name"
+                if isinstance(claim, Publish)
+                else "Only who published it, or the operator, can take it back.",
             )
         if time < max(row.created, row.withdrawn):
             raise RefusedError(

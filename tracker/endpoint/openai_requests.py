@@ -267,5 +267,5 @@ def _schema(wanted: Fields) -> str:
     try:
         return form_of(schema)
     except RemoteError as error:
-        hint = f". {error.hint}" if error.hint else ""
+        hint = f". {error.hint.rstrip('.')}" if error.hint else ""
         raise about.bad("schema", f"{error.message}{hint}") from None

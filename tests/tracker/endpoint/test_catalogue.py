@@ -50,9 +50,12 @@ def test_a_model_is_found_under_the_name_that_it_was_published_with() -> None:
 def test_a_name_is_its_first_authors_and_the_operators() -> None:
     known = fresh()
     publish(known, AUTHOR)
+    hints = []
     for claim in (Publish("tiny", REF), Withdraw("tiny")):
-        with pytest.raises(RefusedError, match="somebody else's"):
+        with pytest.raises(RefusedError, match="somebody else's") as caught:
             known.check(OTHER, claim, 11)
+        hints.append("another name" in caught.value.hint)
+    assert hints == [True, False]
     publish(known, AUTHOR, time=11)
     publish(known, OPERATOR, time=12)
     with pytest.raises(RefusedError, match="somebody else's"):

@@ -218,7 +218,9 @@ def test_messages_are_strings_or_parts_of_text() -> None:
     ],
 )
 def test_what_is_wrong_in_a_chat_is_named(change: dict[str, Any], param: str) -> None:
-    assert refusal(parse_chat, CHAT | change).param == param
+    said = refusal(parse_chat, CHAT | change)
+    assert said.param == param
+    assert ".." not in said.message
 
 
 def test_what_changes_nothing_is_ignored_and_null_is_nothing() -> None:
