@@ -20,6 +20,7 @@ from client.scheduling.moves import Command, Event
 from client.scheduling.needs import Need
 from client.scheduling.pace import Pace, Tuning, averaged
 from client.scheduling.placement import Choice, choose
+from client.scheduling.strikes import Strikes
 from workunits.errors import LimitError
 from workunits.ids import JobId, LeaseToken
 from workunits.images import Image
@@ -31,23 +32,19 @@ from workunits.wire.models import Ask, Halt
 MAX_JOBS = 4096
 """Most jobs that a tracker may offer in one session."""
 
-_LASTING = frozenset({"image", "memory", "model", "models", "platform", "slow"})
-"""Reasons that do not go away by trying the next unit."""
-
 
 class Scheduler:
     """The state of one volunteer."""
 
     def __init__(self, tuning: Tuning, rng: Random) -> None:
         self._tuning = tuning
-        self._rng = rng
         self._book = Book(tuning)
+        self._strikes = Strikes(tuning, rng, self._book)
         self._pace = Pace(tuning)
         self._commits = Batches(tuning.batch, tuning.batch_wait)
         self._waiting: deque[LeaseToken] = deque()
         self._urgent: deque[LeaseToken] = deque()
         self._ready: dict[JobId, JobRecord] = {}
-        self._sulk = -inf
         self._paused = False
         self._draining = False
         self._finished = False
@@ -123,7 +120,8 @@ class Scheduler:
 
     def _on_connected(self, event: moves.Connected, now: float) -> None:
         book = self._book
-        book.connected, self._sulk = True, -inf
+        book.connected = True
+        self._strikes.calm()
         self._pace.forget()
         reconnects.settle(book, event)
         self._commits.clear()
@@ -184,20 +182,7 @@ class Scheduler:
         book.send_release(malformed, "malformed")
 
     def _refusal(self, job: JobRecord, seconds: float, now: float) -> str:
-        if self._draining:
-            return "shutdown"
-        if job.memory > self._tuning.memory_bytes:
-            self._strike(job, "memory", now)
-        elif job.model and self._tuning.models:
-            self._strike(job, self._tuning.models, now)
-        elif job.seconds is not None and job.seconds > seconds:
-            job.seconds = None  # so that it gets another chance after the block
-            self._strike(job, "slow", now)
-        if now >= job.blocked:
-            return ""
-        if job.refused:
-            self._sulk_over(job)
-        return job.refused
+        return "shutdown" if self._draining else self._strikes.refusal(job, seconds, now)
 
     def _on_committed(self, event: work.Committed, _: float) -> None:
         for lease in self._book.known(event.tokens):
@@ -258,7 +243,7 @@ class Scheduler:
         reason = "image" if isinstance(event.ref, Image) else "blob"
         self._book.give_back([lease.token for lease in leases], reason)
         for job in jobs.values():
-            self._strike(job, reason, now)
+            self._strikes.strike(job, reason, now)
 
     def _on_opened(self, event: moves.Opened, now: float) -> None:
         cell = self._book.cells.get(event.cell)
@@ -277,7 +262,7 @@ class Scheduler:
         if cell.token is not None:
             self._book.give_back([cell.token], event.reason)
         self._book.gone(cell)
-        self._strike(self._book.jobs[cell.job], event.reason, now)
+        self._strikes.strike(self._book.jobs[cell.job], event.reason, now)
 
     def _on_closed(self, event: moves.Closed, _: float) -> None:
         cell = self._book.cells.get(event.cell)
@@ -322,7 +307,7 @@ class Scheduler:
     def _lose(self, leases: list[Held], reason: str, now: float) -> None:
         for lease in leases:
             self._book.give_back([lease.token], reason)  # another one may need less memory
-            self._strike(self._book.jobs[lease.job], reason, now, lasting=False)
+            self._strikes.strike(self._book.jobs[lease.job], reason, now, lasting=False)
 
     # -- people and time --------------------------------------------------------------------
 
@@ -454,7 +439,7 @@ class Scheduler:
 
     def _tell_want(self, now: float) -> None:
         target = self._target(now)
-        if self._book.connected and self._pace.tell(target, exact=now < self._sulk):
+        if self._book.connected and self._pace.tell(target, exact=self._strikes.sulks(now)):
             self._book.out.append(moves.SendWant(target))
 
     def _finish(self, now: float) -> None:
@@ -476,24 +461,7 @@ class Scheduler:
         if self._draining or self._paused:
             return 0
         target = self._pace.target()
-        return min(target, self._book.uncommitted) if now < self._sulk else target
-
-    def _strike(self, job: JobRecord, reason: str, now: float, *, lasting: bool = True) -> None:
-        """One more failure of ``job`` in a row: leave it alone for a while, longer each time."""
-        job.strikes += 1
-        delay = self._tuning.backoff * 2.0 ** min(job.strikes - 1, 20)
-        delay = min(delay, self._tuning.backoff_most) * self._rng.uniform(0.75, 1.25)
-        job.blocked = max(job.blocked, now + delay)
-        if (lasting and reason in _LASTING) or job.strikes >= self._tuning.strikes:
-            job.refused = reason
-            self._sulk_over(job)
-            self._book.give_back(sorted(job.early), reason)
-
-    def _sulk_over(self, job: JobRecord) -> None:
-        """Want nothing more for a while, or the tracker sends the same again; but not over a model
-        that is asked: then nobody would be there for all the others."""
-        if not job.signed.manifest.is_asked:
-            self._sulk = max(self._sulk, job.blocked)
+        return min(target, self._book.uncommitted) if self._strikes.sulks(now) else target
 
     def _warn(self, message: str, hint: str = "") -> None:
         self._book.out.append(moves.Warn(message, hint))
