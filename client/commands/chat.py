@@ -108,7 +108,8 @@ def chat(
     if not verdict.verified:
         reason = verdict.reason or "nobody could check it in time"
         raise UnverifiedError(
-            f"the answer was not verified: {reason}", hint="Ask again, or with `--verify before`."
+            f"the answer was not verified: {reason}",
+            hint="Ask again when another peer is there to check it; `swarm peers` lists them.",
         )
 
 
