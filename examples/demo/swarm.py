@@ -58,12 +58,14 @@ class Swarm:
         self.folder = folder
         self.url = ""
 
-    def start_tracker(self, *options: str, listen: str = "127.0.0.1:0") -> None:
+    def start_tracker(
+        self, *options: str, listen: str = "127.0.0.1:0", program: list[str] | None = None
+    ) -> None:
         """Start a tracker, by default on a free port, and wait until it listens."""
         data = self.folder / "tracker"
         home = Peer("tracker", data)
         arguments = ["tracker", "serve", "--data", str(data), "--listen", listen, *options]
-        process = self._start(home, [*SWARM, *arguments])
+        process = self._start(home, [*(program or SWARM), *arguments])
         deadline = time.monotonic() + START_SECONDS
         while not (found := re.search(r"http://\S+", home.log.read_text())):
             if process.poll() is not None or time.monotonic() > deadline:

@@ -108,6 +108,10 @@ class Salon:
         wanted = {self.peers[name].key for name in names}
         eventually(lambda: self._connected() == wanted, f"{names} are connected")
 
+    def start_tracker(self, program: list[str] | None = None) -> None:
+        """Start the tracker again, where it was."""
+        self.swarm.start_tracker(listen=self.swarm.url.removeprefix("http://"), program=program)
+
     def client(self, secret: str = "") -> openai.OpenAI:
         """OpenAI's client."""
         return openai.OpenAI(

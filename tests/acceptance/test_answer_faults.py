@@ -26,6 +26,7 @@ GREEDY = 600
 """Tokens of a prompt for which memory as large as the model's file does not suffice."""
 
 HOSTILE = [sys.executable, "-m", "tests.acceptance.hostile"]
+HASTY = [sys.executable, "-m", "tests.acceptance.hasty"]
 
 
 @pytest.fixture(scope="module")
@@ -241,7 +242,7 @@ def test_a_tracker_that_is_killed_keeps_its_books_and_models(salon: Salon) -> No
         salon.swarm.kill("tracker")
         with pytest.raises((openai.APIError, httpx.TransportError)):
             stream.read()
-    salon.swarm.start_tracker(listen=salon.swarm.url.removeprefix("http://"))
+    salon.start_tracker()
     assert MODEL in [each["name"] for each in salon.swarm.get("models")["models"]]
     after = salon.key()
     assert (after["budget"], after["spent"]) == (before["budget"], before["spent"])
@@ -254,6 +255,8 @@ def test_a_tracker_that_is_killed_keeps_its_books_and_models(salon: Salon) -> No
 
 
 def test_without_volunteers_there_is_a_503(salon: Salon) -> None:
+    salon.swarm.kill("tracker")
+    salon.start_tracker(HASTY)
     salon.staff("one")
     with salon.stream(STORY, 400) as stream:
         stream.read(5)
