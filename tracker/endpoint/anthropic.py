@@ -41,7 +41,7 @@ class Anthropic:
         id_ = new_id("msg_", self.counter.draw)
         if wish.stream:
             return await attended(request, self._stream(request, key, inquiry, id_, before))
-        (outcome,) = await attended(request, ask(self.counter, key, inquiry))
+        (outcome,) = await attended(request, ask(self.counter, key, inquiry, checked=before))
         if before:
             require_verified([outcome])
         body = orjson.dumps(whole(inquiry, id_, outcome))
@@ -68,7 +68,7 @@ class Anthropic:
             await stream.send(*start, *more(piece))
 
         try:
-            asking = ask(self.counter, key, inquiry, tell=None if before else tell)
+            asking = ask(self.counter, key, inquiry, tell=None if before else tell, checked=before)
             (outcome,) = await stream.kept(asking)
             if before:
                 require_verified([outcome])

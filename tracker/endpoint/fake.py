@@ -28,15 +28,17 @@ ECHO = 64
 class Script:
     """How calls go. ``answer`` gives the tokens; ``stands`` those that the verdict says, if others.
 
-    ``refusal`` is raised at once, ``failure`` after ``failure_after`` tokens. With ``hold_after``
-    the call stops after so many tokens until ``go`` is set. An answer with a ``reason`` is not
-    verified. ``late`` keeps the verdict back until ``go`` is set.
+    ``refusal`` is raised at once, ``unchecked`` only where the answer is to be checked,
+    ``failure`` after ``failure_after`` tokens. With ``hold_after`` the call stops after so many
+    tokens until ``go`` is set. An answer with a ``reason`` is not verified. ``late`` keeps the
+    verdict back until ``go`` is set.
     """
 
     answer: Callable[[ModelCard, Request], tuple[int, ...]] | None = None
     stands: tuple[int, ...] | None = None
     reason: str = ""
     refusal: RefusedError | None = None
+    unchecked: RefusedError | None = None
     failure: RefusedError | None = None
     failure_after: int = 0
     hold_after: int | None = None
@@ -181,6 +183,7 @@ class FakeParlour:
         top: int = 0,
         urgent: bool = True,
         again: bool = False,
+        checked: bool = False,
     ) -> FakeCall:
         """Begin a request. Budget and rate of the key are real."""
         script = self.script
@@ -188,6 +191,8 @@ class FakeParlour:
             self._keys.pace(key, self._now())
         if script.refusal:
             raise script.refusal
+        if checked and script.unchecked:
+            raise script.unchecked
         worth = served.price * meter(request, request.most)
         hold = self._keys.reserve(key, worth + (worth + 1) // 2)
         made = FakeCall(

@@ -171,10 +171,12 @@ async def ask(
     tell: Tell | None = None,
     over: Over | None = None,
     urgent: bool = True,
+    checked: bool = False,
 ) -> list[Outcome]:
     """Ask for every answer and follow all of them to their verdicts.
 
-    ``tell`` hears text as it comes, ``over`` verdicts. An answer that fails before anything of it
+    ``tell`` hears text as it comes, ``over`` verdicts; what is to be ``checked`` is not begun
+    where nobody could check it. An answer that fails before anything of it
     was told is asked for once more, in silence. Whatever goes wrong, or when this is cancelled, no
     call is left open. Raises what ``Parlour.ask`` and ``Call.events`` raise.
     """
@@ -201,7 +203,7 @@ async def ask(
         if over:
             await over(outcome)
 
-    async with _Calls(counter.parlour, key, inquiry, stream, urgent) as calls:
+    async with _Calls(counter.parlour, key, inquiry, stream, urgent, checked) as calls:
         if len(inquiry.requests) == 1:
             await follow(0, calls)
         else:
@@ -215,13 +217,20 @@ class _Calls:
     """The calls of an inquiry. All begin together, and none is left open at the end."""
 
     def __init__(
-        self, parlour: Parlour, key: ApiKey, inquiry: Inquiry, stream: bool, urgent: bool
+        self,
+        parlour: Parlour,
+        key: ApiKey,
+        inquiry: Inquiry,
+        stream: bool,
+        urgent: bool,
+        checked: bool,
     ) -> None:
         self._parlour = parlour
         self._key = key
         self._inquiry = inquiry
         self._stream = stream
         self._urgent = urgent
+        self._checked = checked
         self._calls: list[Call] = []
         self._over: list[Call] = []
 
@@ -254,6 +263,7 @@ class _Calls:
             top=self._inquiry.wish.top,
             urgent=self._urgent,
             again=again,
+            checked=self._checked,
         )
 
     async def _close(self) -> None:

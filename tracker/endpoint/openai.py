@@ -59,7 +59,7 @@ class OpenAI:
         reply = await self.open(path, await read_body(request))
         if reply.inquiry.wish.stream:
             return await attended(request, self._stream(request, key, reply, before))
-        outcomes = await attended(request, ask(self.counter, key, reply.inquiry))
+        outcomes = await attended(request, ask(self.counter, key, reply.inquiry, checked=before))
         if before:
             require_verified(outcomes)
         return web.Response(
@@ -88,7 +88,8 @@ class OpenAI:
 
         try:
             if before:
-                outcomes = await stream.kept(ask(self.counter, key, reply.inquiry))
+                asking = ask(self.counter, key, reply.inquiry, checked=True)
+                outcomes = await stream.kept(asking)
                 require_verified(outcomes)
                 for outcome in outcomes:
                     await stream.send(*opening(outcome.index), *_all_at_once(reply, outcome))

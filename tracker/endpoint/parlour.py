@@ -97,11 +97,13 @@ class Parlour(Protocol):
         top: int = 0,
         urgent: bool = True,
         again: bool = False,
+        checked: bool = False,
     ) -> Call:
         """Begin a request; one that is not ``urgent`` comes after all that are, and one that is
-        asked ``again``, because it failed, counts once for the key's rate.
+        asked ``again``, because it failed, counts once for the key's rate. One that is to be
+        ``checked`` is of no use unverified.
 
         Raises ``BrokeError`` when the key's budget does not cover it, ``CrowdedError`` (with
         ``seconds`` to wait) when its rate is over, and its kind ``AbsentError`` when nobody is
-        there to answer.
+        there to answer, or to check the answer if it is to be ``checked``.
         """

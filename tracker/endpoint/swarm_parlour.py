@@ -130,18 +130,20 @@ class SwarmParlour:
         top: int = 0,
         urgent: bool = True,
         again: bool = False,
+        checked: bool = False,
     ) -> SwarmCall:
         """Begin a request. Raises ``BrokeError``, ``CrowdedError``, ``AbsentError`` and
-        ``RefusedError``. One that is not ``urgent`` does not count for the key's rate."""
+        ``RefusedError``. One that is not ``urgent`` does not count for the key's rate; one that is
+        to be ``checked`` is refused where nobody could check it."""
         if urgent and not again:
             self.keys.pace(key, self.now())
         if len(self._calls) >= MAX_CALLS:
             raise CrowdedError("too many requests are under way", seconds=5)
         made = SwarmCall(self, key, served.card.name, request, stream, top, urgent)
-        self._place(made)
+        self._place(made, checked)
         return made
 
-    def _place(self, call: SwarmCall) -> None:
+    def _place(self, call: SwarmCall, checked: bool) -> None:
         """Give a request to the desk: ``call`` gets its tab, hold and unit."""
         desk, now, name = self._sessions.desk, self.now(), call.model
         tab = self._tabs.get(name)
@@ -149,6 +151,8 @@ class SwarmParlour:
             raise RefusedError(f"the model {name!r} is not offered any more")
         if not desk.can_answer(tab.job, now):
             raise _absent(name)
+        if checked and not desk.can_check(tab.job, now):
+            raise _unchecked(name, tab.job)
         amount = cost(tab.job.manifest, call.request)
         if tab.used_up or tab.left < amount:
             tab = self._renew(tab)
@@ -307,3 +311,10 @@ def _absent(name: str) -> AbsentError:
     return AbsentError(
         f"no volunteer who can answer for the model {name!r} is connected", seconds=15
     )
+
+
+def _unchecked(name: str, job: Job) -> AbsentError:
+    why = "no peer of another owner who can check its answers is connected"
+    if job.manifest.policy is Policy.TRUSTED:
+        why = "this tracker has its answers checked by nobody"
+    return AbsentError(f"no verified answer of the model {name!r} can be had: {why}", seconds=15)

@@ -333,6 +333,11 @@ class Desk:
         """Whether any connected peer could answer what the job asks."""
         return self._routing.is_answerable(job, now)
 
+    def can_check(self, job: Job, now: float = 0.0) -> bool:
+        """Whether a connected peer could answer what the job asks and one of another owner could
+        check that; never in a job whose answers nobody checks."""
+        return job.manifest.executions > 1 and self._routing.is_checkable(job, now)
+
     def tick(self, now: float) -> None:
         """Do what is due."""
         while thing := self.floor.due(now):

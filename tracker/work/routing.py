@@ -11,7 +11,7 @@ from tracker.work.leasing import Leasing
 from tracker.work.query import Query
 from tracker.work.state import MAX_BURDEN, Execution, Job, Peer, Unit
 from tracker.work.table import Stage
-from workunits.ids import JobId
+from workunits.ids import JobId, PeerKey
 
 WARM = 300.0
 """Seconds after an execution in which a peer counts as having the model in memory."""
@@ -130,6 +130,18 @@ class Routing:
         """Whether any peer that is there could answer."""
         return any(self._may(peer, job, now) for peer in self._there)
 
+    def is_checkable(self, job: Job, now: float) -> bool:
+        """Whether any peer that is there could check what another owner's peer that is there
+        answered."""
+        tried: set[PeerKey] = set()
+        for worker in self._there:
+            if worker.owner not in tried and self._may(worker, job, now):
+                tried.add(worker.owner)
+                taken = {worker.key, worker.owner}
+                if any(self._may_check(peer, job, taken) for peer in self._there):
+                    return True
+        return False
+
     def refusals(self, unit: Unit, now: float) -> list[str]:
         """Why all peers that are there and could answer said that they cannot, and will not be
         able to; empty as long as any has not."""
@@ -237,6 +249,15 @@ class Routing:
             return False
         lack = self._leasing.lack(peer, job)
         return not lack or peer.larder is None or peer.larder.fits(lack)
+
+    def _may_check(self, peer: Peer, job: Job, taken: set[PeerKey]) -> bool:
+        """Whether the electorate would draw a peer, and it would come."""
+        return (
+            _is_there(peer)
+            and taken.isdisjoint((peer.key, peer.owner))
+            and peer.can_run(job.manifest)
+            and not self._floor.electorate.is_shunned(peer.key, job.manifest.submitter)
+        )
 
     def _unit(self, query: Query) -> Unit | None:
         at = query.units[-1]

@@ -120,10 +120,15 @@ class Salon:
         stream: bool = True,
         top: int = 0,
         urgent: bool = True,
+        checked: bool = False,
     ) -> SwarmCall:
         request = request or a_request()
         return self.parlour.ask(
-            self.key, self.served, request, stream=stream, top=top, urgent=urgent
+            *(self.key, self.served, request),
+            stream=stream,
+            top=top,
+            urgent=urgent,
+            checked=checked,
         )
 
     def look(self, seconds: float = 0.0) -> None:

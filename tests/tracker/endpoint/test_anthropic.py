@@ -77,6 +77,12 @@ async def test_nothing_is_shown_before_its_verdict_if_that_is_wanted(serving: Se
     serving.say("abc", reason="nobody came")
     answer = await serving.ask(MESSAGES, 503, json=message(), headers=headers)
     assert answer["error"]["type"] == "overloaded_error"
+    calls = len(serving.parlour.calls)
+    serving.say("abc", unchecked=AbsentError("nobody can check it", seconds=15))
+    for stream in (False, True):
+        answer = await serving.ask(MESSAGES, 503, json=message(stream=stream), headers=headers)
+        assert "nobody can check it" in answer["error"]["message"]
+    assert len(serving.parlour.calls) == calls
 
 
 async def test_an_answer_is_cut_where_the_context_ends(serving: Serving) -> None:

@@ -151,6 +151,19 @@ async def test_what_nobody_verified_is_said_to_be_so_or_refused(serving: Serving
         assert refused["error"]["code"] == "unverified"
 
 
+async def test_what_nobody_could_verify_is_refused_at_once_if_that_is_wanted(
+    serving: Serving,
+) -> None:
+    serving.say("abc", unchecked=AbsentError("nobody can check it", seconds=15))
+    for stream in (False, True):
+        request = chat(stream=stream)
+        async with serving.post(CHAT, json=request, headers={"X-Swarm-Verify": "before"}) as answer:
+            assert (answer.status, answer.headers["Retry-After"]) == (503, "15")
+            assert "nobody can check it" in (await answer.json())["error"]["message"]
+    assert serving.parlour.calls == []
+    assert (await serving.ask(CHAT, json=chat()))["swarm"]["verified"] is True
+
+
 async def test_to_show_what_is_never_verified_is_not_offered(serving: Serving) -> None:
     headers = {"X-Swarm-Verify": "none"}
     answer = await serving.ask(CHAT, 400, json=chat(), headers=headers)

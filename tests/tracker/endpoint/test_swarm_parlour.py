@@ -126,6 +126,29 @@ async def test_where_nobody_can_answer_nothing_is_reserved() -> None:
     assert salon.key.reserved == 0
 
 
+async def test_where_nobody_could_check_the_answer_only_who_needs_it_checked_is_refused() -> None:
+    salon = Salon()
+    worker = salon.peer("one")
+    with pytest.raises(AbsentError, match="another owner") as caught:
+        salon.ask(checked=True)
+    assert caught.value.seconds > 0
+    assert (worker.leases, salon.key.reserved, len(salon.parlour)) == ({}, 0, 0)
+    salon.ask()
+    assert worker.leases
+    checker = salon.peer("other")
+    call = salon.ask(checked=True)
+    salon.chat.finish(worker, checker)
+    assert verdict(await all_of(call)).verified
+
+
+async def test_in_a_swarm_of_ones_own_machines_no_answer_that_must_be_checked_is_begun() -> None:
+    salon = Salon(Policy.TRUSTED)
+    peers = salon.peer("one"), salon.peer("other")
+    with pytest.raises(AbsentError, match="checked by nobody"):
+        salon.ask(checked=True)
+    assert not any(peer.leases for peer in peers)
+
+
 async def test_when_all_peers_go_the_request_ends_and_costs_nothing() -> None:
     salon = Salon()
     peer = salon.peer("one")

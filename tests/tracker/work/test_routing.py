@@ -11,7 +11,7 @@ from tests.tracker.work.chat import (
     only,
     truth,
 )
-from tests.tracker.work.world import PATIENCE, Actor, manifest
+from tests.tracker.work.world import PATIENCE, Actor, identity_of, manifest
 from tracker.work.floor import MAX_ATTEMPTS
 from tracker.work.routing import PREFILL
 from workunits.models.answer import Finish
@@ -111,6 +111,36 @@ def test_a_validator_answers_nothing_itself() -> None:
     chat.ask()
     assert not checker.leases
     assert not chat.world.desk.can_answer(chat.job)
+
+
+def test_only_a_peer_of_another_owner_that_has_room_for_the_model_could_check() -> None:
+    chat = Chat()
+    desk, job, world = chat.world.desk, chat.job, chat.world
+    assert not desk.can_check(job)
+    worker = chat.peer("worker")
+    chat.join(world.actor("twin", owner="worker", connect=False))
+    chat.peer("small", memory=1 << 20)
+    drained = chat.peer("drained", hold=0)
+    assert desk.can_answer(job)
+    assert not desk.can_check(job)
+    drained.want(1)
+    assert desk.can_check(job)
+    drained.disconnect()
+    assert not desk.can_check(job)
+    checker = chat.peer("checker", validator=True)
+    assert desk.can_check(job)
+    worker.disconnect()
+    world.actors[identity_of("twin").key].disconnect()
+    assert not desk.can_check(job), "nobody is there whose answer it could check"
+    assert checker.connected
+
+
+def test_of_a_trusted_job_nothing_can_be_checked() -> None:
+    chat = trusted()
+    for name in ("one", "other"):
+        chat.peer(name)
+    assert chat.world.desk.can_answer(chat.job)
+    assert not chat.world.desk.can_check(chat.job)
 
 
 def test_who_has_no_memory_for_two_models_gets_one_at_a_time() -> None:
