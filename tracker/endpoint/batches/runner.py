@@ -15,7 +15,7 @@ from tracker.endpoint.batches.store import Answered, Store
 from tracker.endpoint.errors import ApiError, Fault
 from tracker.endpoint.fields import Fields
 from tracker.endpoint.inquiry import ask
-from tracker.endpoint.keys import ApiKey
+from tracker.endpoint.keys import ApiKey, BrokeError, CrowdedError
 from tracker.endpoint.openai import CHAT, OpenAI, new_id
 from tracker.endpoint.openai_requests import parse_chat, parse_completion
 from tracker.endpoint.streams import first
@@ -29,7 +29,7 @@ AT_ONCE = 64
 SWEEP_SECONDS = 60.0
 LONGEST_PAUSE = 60.0
 ATTEMPTS = 3
-"""How often a line is asked whose answer nobody verified."""
+"""How often a line is asked whose answer fails, or is verified by nobody."""
 
 
 class _StoppedError(Exception):
@@ -173,9 +173,8 @@ class Runner:
     async def _answer(self, life: _Life, key: ApiKey, line: Line) -> Answered:
         id_ = new_id("batch_req_", self.openai.counter.draw)
         raw = await asyncio.to_thread(self.store.read, life.batch.input, line.offset, line.length)
-        attempt = 0
+        failures = 0
         while True:
-            attempt += 1
             life.flying += 1
             try:
                 reply = await self.openai.open(line.url, body_of(raw))
@@ -185,11 +184,12 @@ class Runner:
             except Exception as problem:
                 found = first(problem)
                 error = errors.of(found if isinstance(found, Exception) else problem)
+                failures += not isinstance(found, CrowdedError | BrokeError)
                 if error.fault is Fault.FAILED:
                     log.error("line %d of %s", line.number, life.batch.id, exc_info=problem)
             finally:
                 life.flying -= 1
-            if error.tag == "unverified" and attempt >= ATTEMPTS:
+            if failures >= ATTEMPTS:
                 return writing.refused(line, id_, error)
             if error.fault in (Fault.CROWDED, Fault.ABSENT):
                 await self.sleep(min(LONGEST_PAUSE, error.seconds or 1.0))

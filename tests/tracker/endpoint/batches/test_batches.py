@@ -13,9 +13,10 @@ import pytest
 from tests.tracker.endpoint.serving import SECONDS, SECRET, Serving, served, until
 from tests.tracker.endpoint.tiny import NAME
 from tracker.endpoint.batches.records import DAY, KEEP, OVER, Batch
-from tracker.endpoint.batches.runner import AT_ONCE, Runner
+from tracker.endpoint.batches.runner import AT_ONCE, ATTEMPTS, Runner
 from tracker.endpoint.batches.store import Store
 from tracker.endpoint.keys import AbsentError, CrowdedError, Keys
+from workunits.errors import RefusedError
 
 URL = "/v1/completions"
 
@@ -235,6 +236,28 @@ async def test_a_line_waits_while_nobody_is_there_and_gives_up_if_unverified(
     (error,) = await rows(serving, found["error_file_id"])
     assert error["response"]["status_code"] == 503
     assert error["response"]["body"]["error"]["code"] == "unverified"
+
+
+async def test_a_line_whose_answer_fails_is_given_up_and_waits_for_peers_do_not_count(
+    serving: Serving,
+) -> None:
+    tries = 0
+
+    def some(card: object, request: Any) -> tuple[int, ...]:
+        nonlocal tries
+        tries += 1
+        if tries % 3 == 1:  # the next two are one failure, asked again in silence
+            raise AbsentError("all are gone", seconds=0)
+        raise RefusedError("no answer could be verified: the peers could not agree")
+
+    serving.obey(some)
+    serving.endpoint.runner.sleep = _at_once
+    found = await over(serving, (await create(serving, line("a")))["id"])
+    assert found["request_counts"]["failed"] == 1
+    (error,) = await rows(serving, found["error_file_id"])
+    assert error["response"]["status_code"] == 503
+    assert "could not agree" in error["response"]["body"]["error"]["message"]
+    assert tries == 3 * ATTEMPTS
 
 
 async def _at_once(seconds: float) -> None:
