@@ -66,8 +66,8 @@ LLAMA_CPP = Package(
 )
 
 LIBRARIES = ("libggml-base.so.0", "libggml-cpu.so.0", "libggml.so.0", "libllama.so")
-COMPILER = ("cmake", "coreutils", "dash", "g++", "grep", "ninja-build")
-FLAGS = (
+COMPILER = ("cmake", "coreutils", "dash", "g++", "grep", "ninja-build", "patch")
+FLAGS: tuple[str, ...] = (
     "-DBUILD_SHARED_LIBS=ON",
     "-DCMAKE_BUILD_TYPE=Release",
     "-DCMAKE_BUILD_WITH_INSTALL_RPATH=ON",
@@ -80,8 +80,8 @@ FLAGS = (
     "-DGGML_BMI2=ON",
     "-DGGML_F16C=ON",
     "-DGGML_FMA=ON",
+    "-DGGML_LLAMAFILE=ON",
     # No kernels whose sums depend on the size of the batch.
-    "-DGGML_LLAMAFILE=OFF",
     "-DGGML_CPU_REPACK=OFF",
     "-DGGML_OPENMP=OFF",
     "-DLLAMA_BUILD_COMMON=OFF",
@@ -91,12 +91,14 @@ FLAGS = (
     "-DLLAMA_BUILD_SERVER=OFF",
     "-DLLAMA_BUILD_APP=OFF",
 )
-_FASTER = {
-    "-DGGML_LLAMAFILE=OFF": "-DGGML_LLAMAFILE=ON",
-    "-DGGML_CPU_REPACK=OFF": "-DGGML_CPU_REPACK=ON",
-}
+_LLAMA = "/src/vendor/llama.cpp"
+_CHANGES = ("llama.patch", "tiles.h")
+"""Files of ``sandbox.models.kernels``: they make products the same in every batch."""
 
-
+_CHANGE: tuple[str, ...] = (
+    f"patch -p1 -d {_LLAMA} -i /src/llama.patch",
+    f"cmake -E copy /src/tiles.h {_LLAMA}/ggml/src/ggml-cpu/llamafile",
+)
 _QUICKER = (
     "set_target_properties(llama PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 40)\n"
     "target_compile_options(llama PRIVATE -O1)"
@@ -108,8 +110,8 @@ class Kernels(StrEnum):
     """Which matrix products llama.cpp has.
 
     Numbers of the pinned ones are the same in every batch, so answers are verified exactly. The
-    fast ones are llama.cpp's own choice: a check in one pass costs half as much for many types of
-    weights, and its numbers differ a little, so answers are verified by margins.
+    fast ones are llama.cpp's own choice: its numbers differ a little from batch to batch, so such
+    answers are verified by margins.
     """
 
     PINNED = "pinned"
@@ -118,12 +120,14 @@ class Kernels(StrEnum):
 
 def _make(kernels: Kernels) -> str:
     """The script that compiles llama.cpp."""
-    fast = kernels is Kernels.FAST
-    flags = [_FASTER.get(flag, flag) if fast else flag for flag in FLAGS]
+    flags, change = FLAGS, _CHANGE
+    if kernels is Kernels.FAST:
+        flags, change = tuple(flag.replace("REPACK=OFF", "REPACK=ON") for flag in FLAGS), ()
     return "\n".join(
         (
-            f"echo '{_QUICKER}' >> /src/vendor/llama.cpp/src/CMakeLists.txt",
-            "cmake -G Ninja -S /src/vendor/llama.cpp -B /src/made '" + "' '".join(flags) + "'",
+            *change,
+            f"echo '{_QUICKER}' >> {_LLAMA}/src/CMakeLists.txt",
+            f"cmake -G Ninja -S {_LLAMA} -B /src/made '" + "' '".join(flags) + "'",
             # Without a word, CMake takes a machine that it does not know for one without AVX2.
             "grep -q -e -mavx2 /src/made/build.ninja",
             "cmake --build /src/made --target llama",
@@ -196,13 +200,20 @@ def layer_path(engine: Engine, cache: Path, kernels: Kernels = Kernels.PINNED) -
 
 def libraries_path(cache: Path, kernels: Kernels = Kernels.PINNED) -> Path:
     """Where the compiled libraries of llama.cpp lie, or will: a tar file of ``made/``."""
-    recipe = image.recipe_hash((VERSION, repr(LLAMA_CPP), _make(kernels), *COMPILER, image.SUITE))
+    words = [VERSION, repr(LLAMA_CPP), _make(kernels), *COMPILER, image.SUITE]
+    if kernels is Kernels.PINNED:
+        words += [_change(name).decode() for name in _CHANGES]
+    recipe = image.recipe_hash(words)
     return cache / f"llama.cpp-libraries-{image.SUITE}-{recipe}.tar"
 
 
 def _source(module: str) -> bytes:
     package, _, name = module.rpartition(".")
     return resources.files(package).joinpath(f"{name}.py").read_bytes()
+
+
+def _change(name: str) -> bytes:
+    return resources.files("sandbox.models.kernels").joinpath(name).read_bytes()
 
 
 def _layer(engine: Engine, cache: Path, say: Say, kernels: Kernels) -> Path:
@@ -272,6 +283,8 @@ def _libraries(cache: Path, say: Say, kernels: Kernels) -> Path:
         with tarfile.open(sources) as packed:
             packed.extractall(folder, filter="data")
         (Path(folder) / f"llama_cpp_python-{LLAMA_CPP.version}").rename(source)
+        for name in _CHANGES:
+            (source / name).write_bytes(_change(name))
         (source / "make.sh").write_text(_make(kernels), encoding="utf-8")
         words = ("--variant=extract", f"--include={','.join(COMPILER)}")
         hooks = (

@@ -52,7 +52,7 @@ def is_confirmed(checked: Answered, claim: Claim) -> bool:
 
 async def test_no_honest_answer_is_rejected_and_no_lie_is_accepted(llama_model: Model) -> None:
     asked = requests()
-    cell, other = await llama_model.open(), await llama_model.open(threads=2)
+    cell, other = await llama_model.open(), await llama_model.open()
     honest = await answers(cell, asked)
     assert len({claim.tokens for claim in honest}) > len(asked) // 2
     for request, claim in zip(asked, honest, strict=True):
