@@ -258,6 +258,7 @@ def _tidy(raw: Path, tidy: Path, keep: Callable[[str], bool] = _is_needed) -> No
     """Copy a tar file without what is not needed, and without traces of this machine."""
     with tarfile.open(raw) as source, tarfile.open(tidy, "w", format=tarfile.GNU_FORMAT) as target:
         for member in source:
+            programs.heed()
             if not keep(member.name.removeprefix("./")):
                 continue
             member.uid = member.gid = 0

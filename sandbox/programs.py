@@ -3,10 +3,45 @@
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from threading import Event
 
 TIDY_SECONDS = 20.0
+LOOK_SECONDS = 0.2
+"""How often it is looked whether work in a thread is to stop."""
+
+_HALT: ContextVar[Event | None] = ContextVar("halt", default=None)
+
+
+@contextmanager
+def halting(halt: Event) -> Iterator[None]:
+    """Let ``halt`` stop what is run meanwhile, also in threads of ``asyncio.to_thread``: Ctrl-C
+    reaches the main thread only."""
+    token = _HALT.set(halt)
+    try:
+        yield
+    finally:
+        _HALT.reset(token)
+
+
+def heed() -> None:
+    """Raise ``InterruptedError`` if what runs here is to stop."""
+    halt = _HALT.get()
+    if halt and halt.is_set():
+        raise InterruptedError("stopped")
+
+
+def pause() -> None:
+    """Wait for ``LOOK_SECONDS``. Raises ``InterruptedError`` as soon as this is to stop."""
+    halt = _HALT.get()
+    if halt is None:
+        time.sleep(LOOK_SECONDS)
+    else:
+        halt.wait(LOOK_SECONDS)
+        heed()
 
 
 def run(
@@ -14,9 +49,9 @@ def run(
 ) -> "subprocess.CompletedProcess[bytes]":
     """Run ``command`` to its end, out of reach of a terminal's Ctrl-C.
 
-    When this process is interrupted, the program and all that it started are told to end, and get
-    ``TIDY_SECONDS`` to tidy up. With ``finish`` it is waited for, because half of what it does
-    would be worse than all of it.
+    When this process is interrupted, or is to stop (``halting``), the program and all that it
+    started are told to end, and get ``TIDY_SECONDS`` to tidy up. With ``finish`` it is waited for,
+    because half of what it does would be worse than all of it.
     """
     with subprocess.Popen(
         command,
@@ -27,13 +62,22 @@ def run(
         start_new_session=True,
     ) as process:
         try:
-            out, errors = process.communicate()
+            out, errors = _wait(process, heeds=not finish)
         except BaseException:
             if not finish:
                 _end(process)
             process.communicate()
             raise
     return subprocess.CompletedProcess(command, process.returncode, out, errors)
+
+
+def _wait(process: "subprocess.Popen[bytes]", *, heeds: bool) -> tuple[bytes, bytes]:
+    if _HALT.get() is None or not heeds:
+        return process.communicate()
+    while True:
+        heed()
+        with suppress(subprocess.TimeoutExpired):
+            return process.communicate(timeout=LOOK_SECONDS)
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

@@ -70,7 +70,8 @@ def gauge(call: Invocation, what: str, clock: Clock = time.monotonic) -> Iterato
         def show(done: int, total: int, words: str) -> None:
             rate = pace.rate(done)
             size = f"{format_size(done)} of {format_size(total)}" if total else ""
-            words = ", ".join(part for part in (f"{format_size(round(rate))}/s", words) if part)
+            speed = f"{format_size(round(rate))}/s" if done or total else ""
+            words = ", ".join(part for part in (speed, words) if part)
             bar.update(task, completed=done, total=total or None, size=size, words=words)
 
         yield show

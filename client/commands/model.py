@@ -288,13 +288,18 @@ async def _look(call: Invocation) -> None:
 async def _prepare(call: Invocation, source: str, wishes: "Wishes", kernels: str) -> "Offer":
     from client.commands.gauges import gauge
     from client.models.offer import layers_of, prepare
+    from sandbox import programs
 
     halt = Event()
 
     def layers(engine: "Engine", image: str) -> "tuple[str, Sequence[tuple[bytes, Path]]]":
-        return layers_of(call.config, engine, image, call.note, kernels)
+        return layers_of(call.config, engine, image, say, kernels)
 
-    with gauge(call, f"reading {Path(source).name}") as bar:
+    with gauge(call, f"preparing {Path(source).name}") as bar, programs.halting(halt):
+
+        def say(text: str) -> None:
+            call.note(text)
+            bar(0, 0, text)
 
         def watch(done: int, total: int) -> None:
             if halt.is_set():
@@ -302,9 +307,7 @@ async def _prepare(call: Invocation, source: str, wishes: "Wishes", kernels: str
             bar(done, total, "")
 
         try:
-            return await asyncio.to_thread(
-                prepare, call.config, source, wishes, layers, call.note, watch
-            )
+            return await asyncio.to_thread(prepare, call.config, source, wishes, layers, say, watch)
         finally:
             halt.set()  # else Ctrl-C would wait for the thread
 

