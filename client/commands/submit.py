@@ -162,7 +162,7 @@ def _asked(draft: "Draft") -> dict[str, str]:
         "answers": f"up to {plural(asked.most, 'token')} each",
         "cost": f"at most {plural(_cost(manifest, asked), 'credit')}: "
         f"{plural(manifest.price, 'credit')} a token, half as much for checking",
-        "set aside": f"{most}, as for full contexts; the rest comes back",
+        "set aside": f"{most}, as for prompts that fill the job's context; the rest comes back",
     }
 
 

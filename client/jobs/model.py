@@ -63,6 +63,10 @@ from workunits.verification import Comparator, Comparison, Policy
 MOST = 128
 """Tokens of an answer, unless the job says otherwise."""
 
+CONTEXT_STEP = 256
+"""Contexts are multiples of it, as llama.cpp's are, so that jobs that are alike keep a model warm
+for each other."""
+
 WALL_SECONDS = 120
 THREADS = 4
 _MAX_SCHEMA = 64 << 10
@@ -150,7 +154,7 @@ def read_model(
             COMMAND,
             (NamedBlob(MODEL_FILE, card.file),),
             layers=card.image.layers,
-            model=ModelProgram(card.engine, card.context, most),
+            model=ModelProgram(card.engine, _context(card, ids, most), most),
         ),
         parameters=Sweep((Range("request", 0, 1, len(requests)),)),
         inputs=(blob,),
@@ -280,6 +284,12 @@ def _encode(
 
 def _texts(prompt: Prompt) -> list[str]:
     return [message.content for message in prompt.messages]
+
+
+def _context(card: ModelCard, ids: list[tuple[int, ...]], most: int) -> int:
+    """The context that the longest prompt and its answer need: what is set aside grows with it."""
+    needed = max(map(len, ids)) + most
+    return min(card.context, -(-needed // CONTEXT_STEP) * CONTEXT_STEP)
 
 
 def _requests(

@@ -157,10 +157,10 @@ def test_a_job_of_prompts_says_what_it_asks_and_what_that_can_cost(
     longest = rich_shell.good("submit", job, "--dry-run", "--json").json["model"]["longest"]
     meter = 8 + longest // 16
     assert f"at most {2 * (meter + (meter + 1) // 2)} credits" in said.out
-    assert f"set aside  {2 * (40 + 20)} credits" in said.out
+    assert f"set aside  {2 * (24 + 12)} credits" in said.out
     found = rich_shell.good("submit", job, "--dry-run", "--json").json
     assert found["model"]["prompts"] == found["units"] == 2
-    assert found["escrow"] == 2 * (8 + 512 // 16 + (8 + 512 // 16) // 2)
+    assert found["escrow"] == 2 * (8 + 256 // 16 + (8 + 256 // 16) // 2)
     view = rich_shell.good("submit", job, "--json").json
     assert view["units"] == 2
     said = rich_shell.good("results", view["id"][:12], tmp_path / "out")

@@ -8,11 +8,12 @@ import pytest
 
 from client.jobs.answers import write_answers
 from client.jobs.jobfile import Draft, load
-from client.jobs.model import Found, Models
+from client.jobs.model import CONTEXT_STEP, Found, Models
 from client.jobs.table import JobFileError, Mistake
 from tests.workunits.models import ggufs
 from tests.workunits.models.cards import card_of
 from workunits.errors import UnavailableError
+from workunits.manifest import Program
 from workunits.models.answer import Answer, Finish
 from workunits.models.card import ModelCard
 from workunits.models.program import Engine
@@ -53,6 +54,12 @@ def read(home: Path, text: str, card: ModelCard = CARD) -> Draft:
     return load(file, lambda: "", models=lambda: models(home, card))
 
 
+def _filled(draft: Draft, context: int) -> Program:
+    program = draft.body.program
+    assert program.model is not None
+    return replace(program, model=replace(program.model, context=context))
+
+
 def asked(draft: Draft) -> list[Request]:
     (blob,) = draft.body.inputs
     raw = draft.files[blob.ref].read_bytes()
@@ -89,6 +96,21 @@ def test_each_line_is_a_unit_that_asks_the_model_by_its_template(home: Path) -> 
     ]
     assert [each.most for each in requests] == [128, 128]
     assert requests[0].nonce != requests[1].nonce != bytes(16)
+
+
+def test_the_context_is_no_larger_than_the_longest_prompt_and_its_answer_need(home: Path) -> None:
+    large = replace(CARD, context=4096)
+    (home / "prompts.txt").write_text("hello\n" + "hello " * 400)
+    draft = read(home, SMALL + "max_tokens = 9\n", large)
+    model = draft.body.program.model
+    longest = max(len(each.prompt) for each in asked(draft))
+    assert model is not None
+    assert model.context % CONTEXT_STEP == 0
+    assert longest + 9 <= model.context < longest + 9 + CONTEXT_STEP
+    assert draft.body.escrow < replace(draft.body, program=_filled(draft, 4096)).escrow
+    small = read(home, SMALL + "max_tokens = 9\n", replace(CARD, context=longest + 5)).body
+    assert small.program.model is not None
+    assert small.program.model.context == longest + 5, "answers end where the context does"
 
 
 def test_settings_go_into_every_request_and_each_has_a_seed_of_its_own(home: Path) -> None:
