@@ -7,9 +7,10 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from pathlib import Path
 from threading import Event
 
-TIDY_SECONDS = 20.0
+TIDY_SECONDS = 2.0
 LOOK_SECONDS = 0.2
 """How often it is looked whether work in a thread is to stop."""
 
@@ -82,8 +83,20 @@ def _wait(process: "subprocess.Popen[bytes]", *, heeds: bool) -> tuple[bytes, by
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
     for number in (signal.SIGTERM, signal.SIGKILL):
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
+        for pid in _session(process.pid):
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, number)
         with suppress(subprocess.TimeoutExpired):
             process.communicate(timeout=TIDY_SECONDS)
             return
+
+
+def _session(leader: int) -> list[int]:
+    """All processes of a session: some, as ninja, give their children groups of their own."""
+    found = [leader]
+    folder = Path("/proc")
+    for entry in folder.iterdir() if folder.is_dir() else ():
+        with suppress(ValueError, ProcessLookupError, PermissionError):
+            if os.getsid(pid := int(entry.name)) == leader and pid != leader:
+                found.append(pid)
+    return found

@@ -89,3 +89,14 @@ def _set_once(ready: Path, halt: threading.Event) -> None:
     while not ready.exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     halt.set()
+
+
+def test_a_child_in_a_group_of_its_own_that_will_not_end_is_killed(tmp_path: Path) -> None:
+    ready, child = tmp_path / "ready", tmp_path / "child"
+    deaf = f"import os; os.setpgid(0, 0); open({str(ready)!r}, 'w'); import time; time.sleep(100)"
+    script = f"trap '' TERM; {sys.executable} -c \"{deaf}\" & echo $! >{child}; wait; wait"
+    since = time.monotonic()
+    assert interrupted(script, "end", ready) != 0
+    assert time.monotonic() - since < 20
+    stat = Path("/proc", child.read_text().strip(), "stat")
+    assert not stat.exists() or stat.read_text().split()[2] == "Z"
