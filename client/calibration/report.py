@@ -193,6 +193,15 @@ def _kind(report: Report) -> str:
     return "by margins" if report.disagreed else "exact"
 
 
+def filled(
+    columns: Sequence[str], lines: Sequence[Sequence[str]]
+) -> tuple[list[str], list[list[str]]]:
+    """A table without the columns that say nothing."""
+    kept = [at for at, _ in enumerate(columns) if any(line[at] for line in lines)]
+    return [columns[at] for at in kept], [[line[at] for at in kept] for line in lines]
+
+
 def _markdown(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    columns, lines = filled(columns, lines)
     head = [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
     return "\n".join([*head, *(f"| {' | '.join(line)} |" for line in lines)])

@@ -340,8 +340,9 @@ def _show(call: Invocation, report: "Report") -> None:
     if call.json:
         terminal.show_json(report.value())
         return
-    terminal.show_table(paper.COLUMNS, paper.rows(report))
-    terminal.show_table(paper.COST_COLUMNS, paper.cost_rows(report.costs))
+    terminal.show_table(*paper.filled(paper.COLUMNS, paper.rows(report)))
+    if report.costs:
+        terminal.show_table(paper.COST_COLUMNS, paper.cost_rows(report.costs))
     terminal.show_facts(
         {
             "model": f"{report.model} ({report.quantisation})",

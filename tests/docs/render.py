@@ -55,6 +55,7 @@ import workunits.wire.compare
 import workunits.wire.holds
 import workunits.wire.signalling
 import workunits.wire.work
+from client.calibration import report
 from sandbox.profile import Owner as ContainerOwner
 from sandbox.profile import Share, container, host_config, seccomp
 from sandbox.runner import Limits
@@ -67,6 +68,7 @@ from workunits.verification import Policy
 _PART = re.compile(r"(<!-- rendered ([\w-]+) -->\n).*?(<!-- end \2 -->)", re.DOTALL)
 _WIDTH = 96
 TRUST = ROOT / "docs" / "trust.json"
+MODELS = ROOT / "docs" / "models.json"
 
 
 def vector_lines() -> str:
@@ -403,6 +405,7 @@ PARTS: dict[str, tuple[str, Callable[[], str]]] = {
         "docs/trust.md",
         lambda: findings.cells(study.read(TRUST), (study.ECONOMY, study.STRICT), large=True),
     ),
+    "calibration": ("docs/models.md", lambda: report.page(report.read(MODELS))),
     "cells-others": (
         "docs/trust.md",
         lambda: findings.cells(study.read(TRUST), study.SMALL, large=False),

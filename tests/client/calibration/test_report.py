@@ -87,3 +87,8 @@ def test_the_page_has_a_table_for_each_report_and_one_of_costs() -> None:
     assert "| Q8_0 | by margins | 32 | 128 | 2 | 2.00 s | 0.50 s | 0.25 |" in tables[2]
     assert "thresholds 10 and 1000 thousandths" in text
     assert "`another`" in text
+
+
+def test_columns_that_say_nothing_are_left_out() -> None:
+    columns, lines = paper.filled(("a", "b", "c"), [("1", "", ""), ("", "", "2")])
+    assert (columns, lines) == (["a", "c"], [["1", ""], ["", "2"]])
