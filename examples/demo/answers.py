@@ -164,8 +164,9 @@ def _report(
     cheat = accounts["thrifty"]
     corrected = sum(not answer.verdict.get("same") for answer in answers)
     console.print(
-        f"thrifty gave {cheat['wrong']} wrong answers, of which the client had been shown "
-        f"{corrected}; it is {'banned' if cheat['banned'] else 'not banned'}."
+        f"{corrected} answers did not stand as they had been shown, and were corrected. thrifty "
+        f"was proved wrong {cheat['wrong']} times, and is "
+        f"{'banned' if cheat['banned'] else 'not banned'}."
     )
     ledger = swarm.get("status")["ledger"]
     checked = swarm.ask(asker, "ledger", "verify")
