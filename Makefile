@@ -15,6 +15,7 @@ demo: $(VENV)/installed-demo
 	@$(BIN)/python -m examples.demo
 
 test: $(VENV)/installed-dev lint
+	@$(BIN)/python -u -m tests.prepare
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(addprefix --ignore ,$(WHOLE))
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(WHOLE)
 

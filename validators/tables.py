@@ -10,6 +10,9 @@ from workunits.errors import MalformedError
 
 Rows: TypeAlias = list[list[str]]
 
+MAX_CELL = 1 << 17
+"""Characters. Ours, because that of ``csv`` is one for the process, which anybody may raise."""
+
 
 def csv_close(one: bytes, other: bytes, tolerance: Tolerance) -> bool:
     """Whether two ``.csv`` files have the same rows of close cells; a cell may be in quotes.
@@ -37,9 +40,12 @@ def parse(raw: bytes, delimiter: str) -> Rows:
     """The rows of a CSV file, cells without their quotes. Raises ``MalformedError``."""
     try:
         lines = StringIO(_text(raw), newline="")
-        return list(csv.reader(lines, delimiter=delimiter, strict=True))
+        rows = list(csv.reader(lines, delimiter=delimiter, strict=True))
     except csv.Error as error:
         raise MalformedError(f"not a table: {error}") from None
+    if any(len(cell) > MAX_CELL for row in rows for cell in row):
+        raise MalformedError(f"not a table: a cell has more than {MAX_CELL} characters")
+    return rows
 
 
 def _text(raw: bytes) -> str:

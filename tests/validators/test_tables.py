@@ -86,3 +86,13 @@ def test_reading_takes_time_in_proportion_to_length() -> None:
     hostile = b" " * 60_000 + b"1" * 60_000 + b"x," + b"e" * 60_000 + b"." * 60_000
     assert not text_close(hostile, hostile + b"1", SOME)
     assert not csv_close(hostile, hostile + b"1", SOME)
+
+
+def test_the_limit_of_a_cell_does_not_depend_on_what_else_the_process_reads() -> None:
+    before = csv.field_size_limit(1 << 30)
+    try:
+        with pytest.raises(MalformedError, match="a cell has more than 131072"):
+            parse(b"x" * ((1 << 17) + 1), ",")
+        assert parse(b"x" * (1 << 17), ",") == [["x" * (1 << 17)]]
+    finally:
+        csv.field_size_limit(before)
