@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.tracker.serving import SECONDS, Remote, Served, served
 from tests.tracker.work.chat import Ears, a_request, answered, chat_manifest, truth
 from tests.tracker.work.world import IMAGE
-from tracker.work.query import Ruling
+from tracker.work.query import Cause, Ruling
 from tracker.work.state import Job
 from workunits.ids import JobId, LeaseToken
 from workunits.models.request import Request
@@ -36,8 +36,8 @@ class Waiting(Ears):
         super().settled(ruling)
         self.end.set()
 
-    def failed(self, reason: str) -> None:
-        super().failed(reason)
+    def failed(self, cause: Cause) -> None:
+        super().failed(cause)
         self.end.set()
 
 

@@ -13,7 +13,7 @@ from tracker.endpoint.keys import AbsentError, ApiKey, Hold, Use
 from tracker.endpoint.parlour import Event, Heard, Settled, Spoke
 from tracker.endpoint.tab import Tab, cost
 from tracker.work.asking import Ruling
-from tracker.work.query import UNANSWERABLE
+from tracker.work.query import Cause, Unanswerable
 from tracker.work.state import Unit
 from workunits.errors import RefusedError
 from workunits.ids import NOBODY, PeerKey
@@ -157,20 +157,20 @@ class SwarmCall:
             )
         )
 
-    def failed(self, reason: str) -> None:
-        """There will be no verdict. ``reason`` is for the log; it says nothing of the request."""
+    def failed(self, cause: Cause) -> None:
+        """There will be no verdict."""
         if self.over:
             return
         self.over = True
         self.host.ended(self, None)
         if absence := self.host.absence(self):
             self._put(absence)
-        elif reason.startswith(UNANSWERABLE):  # another attempt would end no better
-            why = reason.removeprefix(UNANSWERABLE)
+        elif isinstance(cause, Unanswerable):
+            why = f": {cause.why}" if cause.why else ""
             message = f"no volunteer who is there can run the model {self.model!r}{why}"
             self._put(AbsentError(message, seconds=60))
         else:
-            message = f"no answer could be verified: {reason}"
+            message = f"no answer could be verified: {cause}"
             hint = "Try again; the tracker's operator sees why in its log."
             self._put(RefusedError(message, hint=hint))
 

@@ -3,7 +3,7 @@
 from tracker.work.court import Court
 from tracker.work.docket import Docket
 from tracker.work.floor import Floor
-from tracker.work.query import Listener, Query, Ruling, unanswerable
+from tracker.work.query import Listener, Query, Ruling, Unanswerable
 from tracker.work.routing import Routing
 from tracker.work.state import Execution, Job, Peer, Unit
 from tracker.work.table import Act, Doing
@@ -122,7 +122,7 @@ class Asking:
     def sweep(self, now: float) -> None:
         """Time has passed: serve who can be served, and give up the others."""
         for unit in self._routing.sweep(now):
-            self._court.fail(unit, unanswerable(self._routing.refusals(unit, now)))
+            self._court.fail(unit, Unanswerable.of(self._routing.refusals(unit, now)))
 
     def gone(self, peer: Peer, now: float) -> None:
         """A peer lost its connection: what somebody waits for goes to others at once."""

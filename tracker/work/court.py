@@ -15,7 +15,7 @@ from tracker.work.finality import Finality
 from tracker.work.findings import read_finding
 from tracker.work.floor import MAX_ATTEMPTS, Floor
 from tracker.work.leasing import Leasing
-from tracker.work.query import LASTING
+from tracker.work.query import LASTING, Cause
 from tracker.work.routing import Routing
 from tracker.work.sanctions import Sanctions, banned
 from tracker.work.state import Execution, Job, JobState, Peer, Unit
@@ -256,8 +256,8 @@ class Court:
         unit.job.waiting.pop(unit.index, None)
         self._floor.touch(unit)
         if unit.query:
-            if reason := self._docket.again(unit, unit.query, now):
-                self.fail(unit, reason)
+            if cause := self._docket.again(unit, unit.query, now):
+                self.fail(unit, cause)
             return
         unit.job.redo.append(unit.index)
         self._leasing.feed(now)
@@ -379,8 +379,9 @@ class Court:
         unit.silent = [each for each in unit.silent if each not in found]
         return found
 
-    def fail(self, unit: Unit, reason: str) -> None:
+    def fail(self, unit: Unit, cause: Cause) -> None:
         """End a unit without a result."""
+        reason = str(cause)
         for execution in (*unit.leased, *unit.committed):
             self._floor.outbox.revoke(execution.peer, execution.token, reason)
             self._floor.drop(execution, Act.REVOKE)
@@ -391,7 +392,7 @@ class Court:
         self._floor.retire(unit)
         self.finality.failed(unit)
         if unit.query:
-            self._docket.failed(unit, unit.query, reason)
+            self._docket.failed(unit, unit.query, cause)
 
     def _ban(self, peer: Peer, now: float) -> None:
         if peer.banned:

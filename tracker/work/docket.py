@@ -7,7 +7,7 @@ that say so are on disk.
 from functools import partial
 
 from tracker.work.floor import MAX_ATTEMPTS, Floor
-from tracker.work.query import Listener, Query, Ruling, unanswerable
+from tracker.work.query import Cause, Listener, Query, Ruling, Unanswerable
 from tracker.work.routing import Routing
 from tracker.work.state import Job, JobState, Unit
 from tracker.work.table import Act, Turn
@@ -69,19 +69,19 @@ class Docket:
         self._routing.place(unit, query, now)
         return unit
 
-    def again(self, unit: Unit, query: Query, now: float) -> str:
+    def again(self, unit: Unit, query: Query, now: float) -> Cause | None:
         """No execution of an open unit is alive: find it another peer. Returns why it is to fail
-        instead; empty when it is not."""
+        instead, if it is."""
         query.leader = None
         if query.dismissed:
             self.cancel(unit, query)
         elif query.leases >= MAX_ATTEMPTS:
             return f"given up after {query.leases} leases"
         elif query.urgent and (reasons := self._routing.refusals(unit, now)):
-            return unanswerable(reasons)
+            return Unanswerable.of(reasons)
         else:
             self._routing.place(unit, query, now)
-        return ""
+        return None
 
     def cancel(self, unit: Unit, query: Query) -> None:
         """Nobody needs a unit to which nobody committed: it costs nothing."""
@@ -113,10 +113,10 @@ class Docket:
         )
         self._floor.outbox.told.append(partial(query.listener.settled, ruling))
 
-    def failed(self, unit: Unit, query: Query, reason: str) -> None:
+    def failed(self, unit: Unit, query: Query, cause: Cause) -> None:
         """A unit ends without a verdict."""
         self._routing.remove(unit)
-        self._end(unit, query, reason)
+        self._end(unit, query, cause)
 
     def _refused(self, unit: Unit, query: Query, result: Result, now: float) -> None:
         is_refused = result.exit_status == REJECTED and not query.dismissed
@@ -126,9 +126,9 @@ class Docket:
         else:
             self._end(unit, query, f"the model gave no answer: {unit.reason}")
 
-    def _end(self, unit: Unit, query: Query, reason: str) -> None:
+    def _end(self, unit: Unit, query: Query, cause: Cause) -> None:
         self._close(unit, query)
-        self._floor.outbox.told.append(partial(query.listener.failed, reason))
+        self._floor.outbox.told.append(partial(query.listener.failed, cause))
 
     @staticmethod
     def _close(unit: Unit, query: Query) -> None:

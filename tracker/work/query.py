@@ -2,15 +2,12 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, Self, TypeAlias
 
 from workunits.ids import LeaseToken, PeerKey, UnitId
 from workunits.models.answer import Answer, Finish
 from workunits.models.request import Request
 from workunits.wire.models import Likely, Tokens
-
-UNANSWERABLE = "no peer is there that could answer"
-"""Why a request fails that every peer which is there gave back; more of it may follow."""
 
 LASTING = {
     "memory": "the model needs more memory than it may have",
@@ -19,10 +16,25 @@ LASTING = {
 """Reasons to give a request back that are no better a minute later, and what to say of them."""
 
 
-def unanswerable(reasons: Iterable[str]) -> str:
-    """Why a request fails, given some of ``LASTING``."""
-    said = " or ".join(LASTING[reason] for reason in sorted(set(reasons)))
-    return f"{UNANSWERABLE}: {said}" if said else UNANSWERABLE
+@dataclass(frozen=True, slots=True)
+class Unanswerable:
+    """Why a request fails that nobody who is there can answer: it would end no better if it were
+    asked once more at once. ``why`` is what such peers said; empty where they said nothing."""
+
+    why: str = ""
+
+    @classmethod
+    def of(cls, reasons: Iterable[str]) -> Self:
+        """The same, given some of ``LASTING``."""
+        return cls(" or ".join(LASTING[reason] for reason in sorted(set(reasons))))
+
+    def __str__(self) -> str:
+        said = "no peer is there that could answer"
+        return f"{said}: {self.why}" if self.why else said
+
+
+Cause: TypeAlias = str | Unanswerable
+"""Why there is no verdict; a text is for the log and says nothing of the request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +63,7 @@ class Listener(Protocol):
     def settled(self, ruling: Ruling) -> None:
         """The verdict, when it is on disk."""
 
-    def failed(self, reason: str) -> None:
+    def failed(self, cause: Cause) -> None:
         """There is no verdict and will be none; that is on disk."""
 
 

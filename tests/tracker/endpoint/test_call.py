@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tracker.endpoint.call import SwarmCall
 from tracker.endpoint.keys import AbsentError, ApiKey, Use
 from tracker.endpoint.parlour import Event, Heard, Settled, Spoke
-from tracker.work.query import UNANSWERABLE, Ruling, unanswerable
+from tracker.work.query import Ruling, Unanswerable
 from workunits.errors import RefusedError
 from workunits.ids import JobId, PeerKey, UnitId
 from workunits.models.answer import Answer, Finish
@@ -176,7 +176,7 @@ def test_where_nobody_is_left_the_reader_is_told_so() -> None:
 
 def test_what_every_peer_gave_back_nobody_can_run() -> None:
     call, host = called(stream=False)
-    call.failed(UNANSWERABLE)
+    call.failed(Unanswerable())
     with pytest.raises(AbsentError, match=r"can run the model 'tiny'$"):
         told(call)
     assert host.uses == [None]
@@ -184,7 +184,7 @@ def test_what_every_peer_gave_back_nobody_can_run() -> None:
 
 def test_why_every_peer_gave_it_back_is_told() -> None:
     call, _ = called()
-    call.failed(unanswerable(["memory"]))
+    call.failed(Unanswerable.of(["memory"]))
     with pytest.raises(AbsentError, match="can run the model 'tiny': the model needs more memory"):
         told(call)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 
 from tests.tracker.work.world import IMAGE, SUBMITTER, Actor, World, blob
-from tracker.work.query import Ruling
+from tracker.work.query import Cause, Ruling
 from tracker.work.state import Job, Unit
 from workunits.ids import BlobRef, LeaseToken
 from workunits.manifest import Limits, Manifest, Program
@@ -95,7 +95,7 @@ class Ears:
     likely: list[tuple[Likely, ...]] = field(default_factory=list)
     finish: Finish | None = None
     ruling: Ruling | None = None
-    failure: str | None = None
+    failure: Cause | None = None
     ends: int = 0
 
     def tokens(self, ids: tuple[int, ...], likely: tuple[tuple[Likely, ...], ...]) -> None:
@@ -113,9 +113,9 @@ class Ears:
         self.ends += 1
         self.ruling = ruling
 
-    def failed(self, reason: str) -> None:
+    def failed(self, cause: Cause) -> None:
         self.ends += 1
-        self.failure = reason
+        self.failure = cause
 
 
 @dataclass(eq=False)
