@@ -175,10 +175,10 @@ async def ask(
 ) -> list[Outcome]:
     """Ask for every answer and follow all of them to their verdicts.
 
-    ``tell`` hears text as it comes, ``over`` verdicts; what is to be ``checked`` is not begun
-    where nobody could check it. An answer that fails before anything of it
-    was told is asked for once more, in silence. Whatever goes wrong, or when this is cancelled, no
-    call is left open. Raises what ``Parlour.ask`` and ``Call.events`` raise.
+    ``tell`` hears text as it comes, ``over`` verdicts. What is to be ``checked`` is not begun where
+    nobody could check it. An answer that fails before anything of it was told is asked for once
+    more, in silence. Whatever goes wrong, or when this is cancelled, no call is left open. Raises
+    what ``Parlour.ask`` and ``Call.events`` raise.
     """
     outcomes: list[Outcome] = []
     # Stop sequences are found, and probabilities told, in tokens as they come.
