@@ -155,14 +155,8 @@ class Electorate:
         """Whether a peer gets no work of a submitter's."""
         return key in self.shunned.get(submitter, ())
 
-    def draw(self, link: bytes, manifest: Manifest, seat: Seat) -> PeerKey | None:
-        """Draw who fills ``seat``; ``None`` when nobody can.
-
-        A referee's seat goes to the submitter's, then to the operator's validators, and to a peer
-        only when neither has one. A peer's seat goes to any peer, volunteer or validator, with the
-        same chance; to a referee last.
-        """
-
+    def able(self, manifest: Manifest, seat: Seat) -> Eligible:
+        """Says of a member whether it could be drawn to fill ``seat`` if nobody came before it."""
         needs = Needs.of(manifest, seat.unit.index)
 
         def able(key: PeerKey) -> bool:
@@ -174,6 +168,17 @@ class Electorate:
                 and (not seat.platform or member.platform == seat.platform)
                 and not self.is_shunned(key, manifest.submitter)
             )
+
+        return able
+
+    def draw(self, link: bytes, manifest: Manifest, seat: Seat) -> PeerKey | None:
+        """Draw who fills ``seat``; ``None`` when nobody can.
+
+        A referee's seat goes to the submitter's, then to the operator's validators, and to a peer
+        only when neither has one. A peer's seat goes to any peer, volunteer or validator, with the
+        same chance; to a referee last.
+        """
+        able = self.able(manifest, seat)
 
         def waiting(key: PeerKey) -> bool:
             return key not in seat.asked and able(key)

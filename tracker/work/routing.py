@@ -11,7 +11,9 @@ from tracker.work.leasing import Leasing
 from tracker.work.query import Query
 from tracker.work.state import MAX_BURDEN, Execution, Job, Peer, Unit
 from tracker.work.table import Stage
-from workunits.ids import JobId, PeerKey
+from validators.electorate import Seat
+from validators.policies import By
+from workunits.ids import JobId, PeerKey, UnitId
 
 WARM = 300.0
 """Seconds after an execution in which a peer counts as having the model in memory."""
@@ -133,12 +135,16 @@ class Routing:
     def is_checkable(self, job: Job, now: float) -> bool:
         """Whether any peer that is there could check what another owner's peer that is there
         answered."""
-        tried: set[PeerKey] = set()
+        tried: set[tuple[PeerKey, str]] = set()
+        bound = job.manifest.demands.same_platform
         for worker in self._there:
-            if worker.owner not in tried and self._may(worker, job, now):
-                tried.add(worker.owner)
+            platform = worker.offerings.platform if bound and worker.offerings else ""
+            if (worker.owner, platform) not in tried and self._may(worker, job, now):
+                tried.add((worker.owner, platform))
                 taken = {worker.key, worker.owner}
-                if any(self._may_check(peer, job, taken) for peer in self._there):
+                seat = Seat(UnitId(job.id, 0), By.PEER, taken, frozenset(), platform)
+                able = self._floor.electorate.able(job.manifest, seat)
+                if any(_is_there(peer) and able(peer.key) for peer in self._there):
                     return True
         return False
 
@@ -249,15 +255,6 @@ class Routing:
             return False
         lack = self._leasing.lack(peer, job)
         return not lack or peer.larder is None or peer.larder.fits(lack)
-
-    def _may_check(self, peer: Peer, job: Job, taken: set[PeerKey]) -> bool:
-        """Whether the electorate would draw a peer, and it would come."""
-        return (
-            _is_there(peer)
-            and taken.isdisjoint((peer.key, peer.owner))
-            and peer.can_run(job.manifest)
-            and not self._floor.electorate.is_shunned(peer.key, job.manifest.submitter)
-        )
 
     def _unit(self, query: Query) -> Unit | None:
         at = query.units[-1]

@@ -1,8 +1,11 @@
 """Who answers what somebody waits for, and when."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.tracker.work.chat import (
+    DISK,
     EXACT,
     Chat,
     a_request,
@@ -11,12 +14,12 @@ from tests.tracker.work.chat import (
     only,
     truth,
 )
-from tests.tracker.work.world import PATIENCE, Actor, identity_of, manifest
+from tests.tracker.work.world import PATIENCE, Actor, World, identity_of, manifest
 from tracker.work.floor import MAX_ATTEMPTS
 from tracker.work.query import Unanswerable
 from tracker.work.routing import PREFILL
 from workunits.models.answer import Finish
-from workunits.verification import Policy
+from workunits.verification import Demands, Policy
 
 REQUEST = a_request()
 LATE = PATIENCE.first + len(REQUEST.prompt) / PREFILL
@@ -134,6 +137,17 @@ def test_only_a_peer_of_another_owner_that_has_room_for_the_model_could_check() 
     world.actors[identity_of("twin").key].disconnect()
     assert not desk.can_check(job), "nobody is there whose answer it could check"
     assert checker.connected
+
+
+def test_only_a_peer_of_the_same_platform_could_check_where_the_job_asks_for_it() -> None:
+    world = World()
+    job = world.submit(replace(chat_manifest(), demands=Demands(same_platform=True)))
+    for name, platform in (("one", "x86_64"), ("other", "aarch64")):
+        world.actor(name, connect=False).connect(disk=DISK, platform=platform)
+    assert world.desk.can_answer(job)
+    assert not world.desk.can_check(job)
+    world.actor("third", connect=False).connect(disk=DISK, platform="aarch64")
+    assert world.desk.can_check(job)
 
 
 def test_of_a_trusted_job_nothing_can_be_checked() -> None:

@@ -160,10 +160,11 @@ class Actor:
         memory: int = 1 << 30,
         disk: int = 0,
         held: Iterable[BlobRef] = (),
+        platform: str = "",
     ) -> "Actor":
         """Connect and be welcomed, then say what is held."""
         desk = self.world.desk
-        offerings = Offerings(self.validator, cores, memory, images, "actor", "", disk)
+        offerings = Offerings(self.validator, cores, memory, images, "actor", platform, disk)
         vouch = None if self.owner == self.key else self.world.vouch(self)
         peer = desk.connect(self.key, offerings, self.world.now, vouch=vouch)
         self.session, self.connected = peer.session, True
