@@ -214,54 +214,59 @@ async def test_a_restart_asks_only_for_what_has_no_answer(tmp_path: Path) -> Non
         assert [each["custom_id"] for each in output] == ["early", "late"]
 
 
-async def test_a_line_waits_while_nobody_is_there_and_gives_up_if_unverified(
-    serving: Serving,
-) -> None:
-    tries = 0
+async def _at_once(seconds: float) -> None:
+    await asyncio.sleep(0)
+
+
+def fail(serving: Serving, failure: Callable[[int], Exception | None]) -> list[int]:
+    """Let lines be asked again at once. Their answer is their prompt, unless ``failure`` of a try,
+    counted from 1, gives an error. Returns the tries so far."""
+    tries: list[int] = []
 
     def some(card: object, request: Any) -> tuple[int, ...]:
-        nonlocal tries
-        tries += 1
-        if tries < 3:
-            raise AbsentError("all are gone", seconds=0)
+        tries.append(len(tries) + 1)
+        if error := failure(len(tries)):
+            raise error
         return tuple(request.prompt)
 
     serving.obey(some)
     serving.endpoint.runner.sleep = _at_once
+    return tries
+
+
+async def unavailable(serving: Serving, batch: dict[str, Any]) -> dict[str, Any]:
+    """The error of the one line of a batch, which nobody could answer."""
+    (row,) = await rows(serving, batch["error_file_id"])
+    assert row["response"]["status_code"] == 503
+    error: dict[str, Any] = row["response"]["body"]["error"]
+    return error
+
+
+async def test_a_line_waits_while_nobody_is_there_and_gives_up_if_unverified(
+    serving: Serving,
+) -> None:
+    tries = fail(serving, lambda at: AbsentError("all are gone", seconds=0) if at < 3 else None)
     found = await over(serving, (await create(serving, line("a")))["id"])
     assert found["request_counts"]["completed"] == 1
-    assert tries == 3
+    assert len(tries) == 3
     serving.say("abc", reason="no validator")
     found = await over(serving, (await create(serving, line("a")))["id"])
-    (error,) = await rows(serving, found["error_file_id"])
-    assert error["response"]["status_code"] == 503
-    assert error["response"]["body"]["error"]["code"] == "unverified"
+    assert (await unavailable(serving, found))["code"] == "unverified"
 
 
 async def test_a_line_whose_answer_fails_is_given_up_and_waits_for_peers_do_not_count(
     serving: Serving,
 ) -> None:
-    tries = 0
+    def failure(at: int) -> Exception:
+        if at % 3 == 1:  # the next two are one failure, asked again in silence
+            return AbsentError("all are gone", seconds=0)
+        return RefusedError("no answer could be verified: the peers could not agree")
 
-    def some(card: object, request: Any) -> tuple[int, ...]:
-        nonlocal tries
-        tries += 1
-        if tries % 3 == 1:  # the next two are one failure, asked again in silence
-            raise AbsentError("all are gone", seconds=0)
-        raise RefusedError("no answer could be verified: the peers could not agree")
-
-    serving.obey(some)
-    serving.endpoint.runner.sleep = _at_once
+    tries = fail(serving, failure)
     found = await over(serving, (await create(serving, line("a")))["id"])
     assert found["request_counts"]["failed"] == 1
-    (error,) = await rows(serving, found["error_file_id"])
-    assert error["response"]["status_code"] == 503
-    assert "could not agree" in error["response"]["body"]["error"]["message"]
-    assert tries == 3 * ATTEMPTS
-
-
-async def _at_once(seconds: float) -> None:
-    await asyncio.sleep(0)
+    assert "could not agree" in (await unavailable(serving, found))["message"]
+    assert len(tries) == 3 * ATTEMPTS
 
 
 async def test_lines_that_the_budget_does_not_cover_say_so(serving: Serving) -> None:
