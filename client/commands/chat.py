@@ -101,16 +101,17 @@ def chat(
         _converse(call, secret, talk)
         return
     try:
-        verdict = run_to_end(_turn(call, secret, talk, prompt))
+        verdict, seconds = run_to_end(_turn(call, secret, talk, prompt))
     except KeyboardInterrupt:
         call.note(_STOPPED)
         raise
     if not verdict.verified:
-        reason = verdict.reason or "nobody could check it in time"
         raise UnverifiedError(
-            f"the answer was not verified: {reason}",
+            f"the answer was {doubt(verdict, seconds)}",
             hint="Ask again when another peer is there to check it; `swarm peers` lists them.",
         )
+    if not call.json:
+        _show_mark(call, verdict, seconds)
 
 
 _STOPPED = "\nstopped; what was computed until now is paid for"
@@ -130,7 +131,9 @@ def _converse(call: Invocation, secret: str, talk: Talk) -> None:
             continue
         said = len(talk.messages)
         try:
-            run_to_end(_turn(call, secret, talk, prompt))
+            verdict, seconds = run_to_end(_turn(call, secret, talk, prompt))
+            if not call.json:
+                _show_mark(call, verdict, seconds)
         except KeyboardInterrupt:
             del talk.messages[said:]
             call.note(_STOPPED)
@@ -139,8 +142,8 @@ def _converse(call: Invocation, secret: str, talk: Talk) -> None:
             terminal.show_error(error, as_json=call.json)
 
 
-async def _turn(call: Invocation, secret: str, talk: Talk, prompt: str) -> "Verdict":
-    """Ask, show the answer and the verdict, and add both sides to the conversation."""
+async def _turn(call: Invocation, secret: str, talk: Talk, prompt: str) -> "tuple[Verdict, float]":
+    """Ask, show the answer, and add both sides to the conversation; the verdict and seconds."""
     import aiohttp
 
     from client.chat import TIMEOUT, ChatApi
@@ -155,11 +158,7 @@ async def _turn(call: Invocation, secret: str, talk: Talk, prompt: str) -> "Verd
         terminal.show_json(
             {"model": talk.model, "text": text, "seconds": round(seconds, 3), "verdict": verdict}
         )
-    else:
-        call.note(mark(verdict, seconds))
-        if verdict.corrected is not None:
-            click.echo(verdict.corrected)
-    return verdict
+    return verdict, seconds
 
 
 async def _answer(call: Invocation, api: "ChatApi", talk: Talk) -> tuple[str, "Verdict", float]:
@@ -187,21 +186,37 @@ async def _answer(call: Invocation, api: "ChatApi", talk: Talk) -> tuple[str, "V
     return text, verdict, time.monotonic() - begun
 
 
+def _show_mark(call: Invocation, verdict: "Verdict", seconds: float) -> None:
+    """Say below an answer whether it was verified, and give the right one if it was wrong."""
+    call.note(mark(verdict, seconds))
+    if verdict.corrected is not None:
+        click.echo(verdict.corrected)
+
+
 def mark(verdict: "Verdict", seconds: float) -> str:
     """The line under an answer."""
-    parts = [f"ledger entry {verdict.entry:,}"] if verdict.entry >= 0 else []
-    parts += [plural(verdict.cost, "credit"), f"{seconds:.1f} s"]
-    if verdict.finish == "length":
-        parts.append("cut at its token limit")
-    rest = ", ".join(parts)
     if not verdict.verified:
-        why = verdict.reason or "nobody could check it in time"
-        return click.style(f"not verified: {why}; {rest}", fg="red")
+        return click.style(doubt(verdict, seconds), fg="red")
     peers = plural(len(verdict.validators), "peer")
+    rest = _costs(verdict, seconds)
     if verdict.corrected is not None:
         words = f"the text above did not stand; this was verified by {peers}, {rest}:"
         return click.style(words, fg="yellow")
     return click.style(f"verified by {peers}", fg="green") + f", {rest}"
+
+
+def doubt(verdict: "Verdict", seconds: float) -> str:
+    """What is said of an answer that nobody verified."""
+    reason = verdict.reason or "nobody could check it in time"
+    return f"not verified: {reason}; {_costs(verdict, seconds)}"
+
+
+def _costs(verdict: "Verdict", seconds: float) -> str:
+    parts = [f"ledger entry {verdict.entry:,}"] if verdict.entry >= 0 else []
+    parts += [plural(verdict.cost, "credit"), f"{seconds:.1f} s"]
+    if verdict.finish == "length":
+        parts.append("cut at its token limit")
+    return ", ".join(parts)
 
 
 async def _only_model(api: "ChatApi") -> str:

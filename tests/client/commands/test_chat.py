@@ -34,6 +34,20 @@ async def say(serving: Serving, home: Path, *words: str, key: str = SECRET) -> S
     return await asyncio.to_thread(shell.run, "chat", *words)
 
 
+async def converse(serving: Serving, home: Path, *typed: str) -> Said:
+    """A conversation in which somebody types these lines, and then Ctrl-D."""
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    with (
+        patch("sys.stdin", Terminal()),
+        patch("builtins.input", side_effect=[*typed, EOFError]),
+    ):
+        return await say(serving, home)
+
+
 async def test_an_answer_is_shown_and_marked_as_verified(serving: Serving, tmp_path: Path) -> None:
     serving.say("Because of\n\tRayleigh")
     said = await say(serving, tmp_path, "Why?", "--system", "Be brief.", "--temperature", "0")
@@ -72,7 +86,19 @@ async def test_an_answer_that_nobody_verified_has_an_exit_status_of_its_own(
     serving.say("abc", reason="no validator came")
     said = await say(serving, tmp_path, "Hello")
     assert (said.status, said.out) == (1, "abc\n")
-    assert "not verified: no validator came" in said.err
+    assert said.err.startswith("error: the answer was not verified: no validator came; ")
+    assert said.err.count("no validator came") == said.err.count("not verified") == 1
+    assert said.err.count("hint: ") == 1
+
+
+async def test_an_answer_that_nobody_verified_leaves_a_conversation_going(
+    serving: Serving, tmp_path: Path
+) -> None:
+    serving.say("abc", reason="no validator came")
+    said = await converse(serving, tmp_path, "first", "second")
+    assert (said.status, said.out) == (0, "abc\nabc\n")
+    assert said.err.count("not verified: no validator came; ") == 2
+    assert "error" not in said.err
 
 
 async def test_what_a_model_says_commands_no_terminal(serving: Serving, tmp_path: Path) -> None:
@@ -91,21 +117,8 @@ async def test_a_prompt_can_come_from_standard_input(serving: Serving, tmp_path:
 
 
 async def test_a_conversation_remembers_what_was_said(serving: Serving, tmp_path: Path) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
     serving.say("Hi")
-    words = iter(["first", "", "second"])
-
-    def typed(_: str) -> str:
-        try:
-            return next(words)
-        except StopIteration:
-            raise EOFError from None
-
-    with patch("sys.stdin", Terminal()), patch("builtins.input", typed):
-        said = await say(serving, tmp_path)
+    said = await converse(serving, tmp_path, "first", "", "second")
     assert said.status == 0, said.err
     assert said.out == "Hi\nHi\n"
     first, second = serving.parlour.calls
