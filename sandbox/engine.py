@@ -4,12 +4,10 @@ A machine's own engine is always preferred. A private one is started as root on 
 only, never without saying so, and keeps everything under one data folder and one run folder.
 
 Several processes may want the private engine at once. Whoever holds ``start.lock`` may start or
-stop it; everybody who uses it holds a shared lock on ``users.lock``; the last one out stops it.
-The kernel drops the locks of a process that is killed.
+stop it; everybody who uses it shares ``users.lock``; the last one out stops it.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import shutil
@@ -26,6 +24,7 @@ from docker.errors import DockerException
 
 from sandbox import packages
 from sandbox.address import is_listening
+from sandbox.locks import Lock
 from workunits.errors import UnavailableError
 
 Say = Callable[[str], None]
@@ -153,19 +152,18 @@ def private_engine(data: Path, say: Say) -> Iterator[Engine]:
     """
     place = Place(data.absolute())
     place.data.mkdir(parents=True, exist_ok=True)
-    users = _open_lock(place.data / "users.lock")
-    try:
-        with _start_lock(place):
-            fcntl.flock(users, fcntl.LOCK_SH)
+    with Lock(place.data / "users.lock") as users:
+        with Lock(place.data / "start.lock") as start:
+            start.take()
+            users.share()
             own = ping(place.url) or _start(place, say)
         try:
             yield Engine(own.url, own.version, private=True)
         finally:
-            with _start_lock(place):
-                if _is_last(users):
+            with Lock(place.data / "start.lock") as start:
+                start.take()
+                if users.try_take():  # nobody else uses it
                     _stop(place)
-    finally:
-        os.close(users)
 
 
 def _require_root() -> None:
@@ -266,26 +264,3 @@ def _mounts(place: Place) -> list[str]:
     lines = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
     points = [line.split()[1].encode().decode("unicode_escape") for line in lines]
     return [point for point in reversed(points) if f"{point}/".startswith(roots)]
-
-
-def _open_lock(path: Path) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-
-
-@contextlib.contextmanager
-def _start_lock(place: Place) -> Iterator[None]:
-    lock = _open_lock(place.data / "start.lock")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(lock)
-
-
-def _is_last(users: int) -> bool:
-    """Whether nobody else uses the engine; the caller holds the start lock."""
-    try:
-        fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

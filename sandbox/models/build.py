@@ -7,8 +7,6 @@ change its packages in between. A peer that has the runtime image fetches the up
 
 import asyncio
 import contextlib
-import fcntl
-import os
 import re
 import shutil
 import tarfile
@@ -22,6 +20,7 @@ from pathlib import Path, PurePosixPath
 from sandbox import image, programs
 from sandbox.calls import Calls
 from sandbox.image import Say
+from sandbox.locks import Lock
 from sandbox.models.pypi import Package, fetch
 from workunits.errors import LocalError
 from workunits.images import chain_id
@@ -299,28 +298,16 @@ def _libraries(cache: Path, say: Say, kernels: Kernels) -> Path:
 
 @contextlib.contextmanager
 def _alone(tar: Path, say: Say) -> Iterator[None]:
-    """Make others wait who want to make the same file; the kernel forgets who dies."""
+    """Make others wait who want to make the same file."""
     tar.parent.mkdir(parents=True, exist_ok=True)
-    lock = os.open(tar.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
+    with Lock(tar.with_suffix(".lock")) as lock:
         said = False
-        while not _lock(lock):
+        while not lock.try_take():  # to wait for it in the kernel could not be interrupted
             if not said:
                 say(f"waiting for another process that builds {tar.name}")
                 said = True
             programs.pause()
         yield
-    finally:
-        os.close(lock)
-
-
-def _lock(lock: int) -> bool:
-    """Whether the lock could be had; to wait for it in the kernel could not be interrupted."""
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _unpack(wheel: Path, into: Path, keep: Callable[[str], bool]) -> None:

@@ -4,7 +4,6 @@ Debian's come with apt-get where we are root; npm's go into the cache folder of 
 their install scripts left out. A test that cannot have its program is skipped, with the reason.
 """
 
-import fcntl
 import json
 import shutil
 import subprocess
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 
 from sandbox import packages
+from sandbox.locks import Lock
 from tests.engine import cache_folder
 from workunits.errors import UnavailableError
 
@@ -139,6 +139,6 @@ def _install(name: str, wanted: object, make: Any) -> Path:
 def _lock(name: str) -> Iterator[Path]:
     folder = cache_folder() / "interop" / name
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with Lock(folder / "lock") as lock:
+        lock.take()
         yield folder
