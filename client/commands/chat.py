@@ -106,6 +106,8 @@ def chat(
         call.note(_STOPPED)
         raise
     if not verdict.verified:
+        if verdict.corrected is not None and not call.json:
+            click.echo(verdict.corrected)
         raise UnverifiedError(
             f"the answer was {doubt(verdict, seconds)}",
             hint="Ask again when another peer is there to check it; `swarm peers` lists them.",

@@ -89,6 +89,8 @@ async def test_an_answer_that_nobody_verified_has_an_exit_status_of_its_own(
     assert said.err.startswith("error: the answer was not verified: no validator came; ")
     assert said.err.count("no validator came") == said.err.count("not verified") == 1
     assert said.err.count("hint: ") == 1
+    serving.say("abc", stands=ids("def"), reason="no validator came")
+    assert (await say(serving, tmp_path, "Hello")).out == "abc\ndef\n"
 
 
 async def test_an_answer_that_nobody_verified_leaves_a_conversation_going(
