@@ -17,6 +17,14 @@ LOOK_SECONDS = 0.2
 _HALT: ContextVar[Event | None] = ContextVar("halt", default=None)
 
 
+class HaltedError(Exception):
+    """What runs here was told to stop, and nobody waits for it any more.
+
+    Neither an ``OSError`` nor a ``SwarmError``: whoever handles those could take it for a failure
+    of the disk or the network, tell people so, or go on.
+    """
+
+
 @contextmanager
 def halting(halt: Event) -> Iterator[None]:
     """Let ``halt`` stop what is run meanwhile, also in threads of ``asyncio.to_thread``: Ctrl-C
@@ -29,14 +37,14 @@ def halting(halt: Event) -> Iterator[None]:
 
 
 def heed() -> None:
-    """Raise ``InterruptedError`` if what runs here is to stop."""
+    """Raise ``HaltedError`` if what runs here is to stop."""
     halt = _HALT.get()
     if halt and halt.is_set():
-        raise InterruptedError("stopped")
+        raise HaltedError("stopped")
 
 
 def pause() -> None:
-    """Wait for ``LOOK_SECONDS``. Raises ``InterruptedError`` as soon as this is to stop."""
+    """Wait for ``LOOK_SECONDS``. Raises ``HaltedError`` as soon as this is to stop."""
     halt = _HALT.get()
     if halt is None:
         time.sleep(LOOK_SECONDS)
@@ -52,7 +60,8 @@ def run(
 
     When this process is interrupted, or is to stop (``halting``), the program and all that it
     started are told to end, and get ``TIDY_SECONDS`` to tidy up. With ``finish`` it is waited for,
-    because half of what it does would be worse than all of it.
+    because half of what it does would be worse than all of it. Raises ``HaltedError``, and
+    ``OSError`` when there is no such program.
     """
     with subprocess.Popen(
         command,

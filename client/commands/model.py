@@ -302,8 +302,7 @@ async def _prepare(call: Invocation, source: str, wishes: "Wishes", kernels: str
             bar(0, 0, text)
 
         def watch(done: int, total: int) -> None:
-            if halt.is_set():
-                raise InterruptedError
+            programs.heed()
             bar(done, total, "")
 
         try:

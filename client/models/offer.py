@@ -61,7 +61,7 @@ def prepare(
 
     ``layers`` gives name and layers of the image of an engine, made if need be. Blocks. Raises
     ``MalformedError`` or ``LimitError`` for a file that no engine should see, ``UnavailableError``
-    for what is not to be had.
+    for what is not to be had. What ``watch`` raises ends it.
     """
     path = locate(config, model, say)
     original = read_named(path)
@@ -169,8 +169,11 @@ def _converted(config: Config, path: Path, original: Gguf, say: Say, watch: Watc
     try:
         folder.mkdir(parents=True, exist_ok=True)
         part = target.with_suffix(f".{os.getpid()}")  # another process may convert it too
-        convert(path, part, watch)
-        part.replace(target)
+        try:
+            convert(path, part, watch)
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
     except OSError as error:
         raise LocalError(
             f"{folder}: {error.strerror or error}", hint="Check the disk and try again."

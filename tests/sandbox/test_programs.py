@@ -66,7 +66,7 @@ async def test_who_sets_the_halt_stops_a_program_that_a_thread_runs(tmp_path: Pa
         running = asyncio.to_thread(programs.run, ["sh", "-c", script], os.environ)
         async with asyncio.timeout(30), asyncio.TaskGroup() as group:
             group.create_task(asyncio.to_thread(_set_once, ready, halt))
-            with pytest.raises(InterruptedError):
+            with pytest.raises(programs.HaltedError):
                 await running
     assert is_over(int(child.read_text()))
 
@@ -76,7 +76,7 @@ def test_what_must_not_be_done_by_half_heeds_no_halt(tmp_path: Path) -> None:
     halt.set()
     with programs.halting(halt):
         done = programs.run(["sh", "-c", "echo out"], os.environ, finish=True)
-        with pytest.raises(InterruptedError):
+        with pytest.raises(programs.HaltedError):
             programs.run(["sleep", "100"], os.environ)
     assert done.stdout == b"out\n"
     programs.heed()

@@ -33,7 +33,7 @@ def test_who_waits_for_the_lock_of_another_says_so_and_can_be_stopped(tmp_path: 
         assert other.stdin
         assert other.stdout
         assert other.stdout.readline() == b"mine\n"
-        with programs.halting(halt), pytest.raises(InterruptedError), build._alone(tar, say):
+        with programs.halting(halt), pytest.raises(programs.HaltedError), build._alone(tar, say):
             pytest.fail("two have the lock")
         assert heard == ["waiting for another process that builds image.tar"]
         other.stdin.close()
@@ -59,7 +59,7 @@ def test_a_build_that_is_stopped_leaves_neither_folder_nor_lock(
 
     stopping = threading.Thread(target=stop, daemon=True)
     stopping.start()
-    with programs.halting(halt), pytest.raises(InterruptedError), build._alone(tar, print):
+    with programs.halting(halt), pytest.raises(programs.HaltedError), build._alone(tar, print):
         image.bootstrap((), tar, lambda name: True)
     assert {path.name for path in tmp_path.iterdir()} == {"bin", "image.lock"}
     with build._alone(tar, pytest.fail):
