@@ -14,6 +14,7 @@ from workunits.errors import LimitError, RefusedError
 from workunits.ids import BlobRef, PeerKey
 from workunits.models.card import ModelCard
 from workunits.statements import Publish, Withdraw
+from workunits.verification import Policy
 
 MAX_OF_AUTHOR = 100
 MAX_MODELS = 1_000
@@ -30,10 +31,10 @@ class Published:
     card: ModelCard
     created: int
 
-    @property
-    def served(self) -> Served:
-        """It, as the APIs see it."""
-        return Served(self.card, self.created, self.card.price)
+    def served(self, policy: Policy) -> Served:
+        """It, as the APIs see it where answers are checked by ``policy``."""
+        checked = policy is not Policy.TRUSTED
+        return Served(self.card, self.created, self.card.price, checked)
 
 
 class Catalogue:

@@ -161,17 +161,21 @@ class FakeParlour:
     ) -> None:
         self.script = script or Script()
         self.calls: list[FakeCall] = []
-        self._served = [Served(card, CREATED + at, card.price) for at, card in enumerate(cards)]
+        self.checked = True
+        self._cards = cards
         self._keys = keys
         self._now = now
 
     def models(self) -> list[Served]:
         """The cards that it was made with."""
-        return list(self._served)
+        return [
+            Served(card, CREATED + at, card.price, self.checked)
+            for at, card in enumerate(self._cards)
+        ]
 
     def find(self, name: str) -> Served | None:
         """The card of that name."""
-        return next((each for each in self._served if each.card.name == name), None)
+        return next((each for each in self.models() if each.card.name == name), None)
 
     def ask(
         self,
@@ -187,7 +191,7 @@ class FakeParlour:
     ) -> FakeCall:
         """Begin a request. Budget and rate of the key are real."""
         script = self.script
-        if not again:
+        if urgent and not again:
             self._keys.pace(key, self._now())
         if script.refusal:
             raise script.refusal

@@ -18,11 +18,13 @@ from workunits.wire.models import Likely
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A model that can be asked, and since when (Unix seconds). ``price`` is credits per token."""
+    """A model that can be asked, and since when (Unix seconds). ``price`` is credits per token;
+    ``checked`` says whether its answers are checked by anybody."""
 
     card: ModelCard
     created: int
     price: int
+    checked: bool = True
 
 
 @dataclass(frozen=True, slots=True)

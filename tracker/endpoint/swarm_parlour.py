@@ -68,12 +68,13 @@ class SwarmParlour:
 
     def models(self) -> list[Served]:
         """All that can be asked, oldest first."""
-        return [each.served for each in self.catalogue.all() if each.name in self._tabs]
+        found = (each for each in self.catalogue.all() if each.name in self._tabs)
+        return [each.served(self._policy) for each in found]
 
     def find(self, name: str) -> Served | None:
         """The model of that name."""
         published = self.catalogue.find(name)
-        return published.served if published and name in self._tabs else None
+        return published.served(self._policy) if published and name in self._tabs else None
 
     def job(self, name: str) -> Job | None:
         """The job under which a model is asked now."""

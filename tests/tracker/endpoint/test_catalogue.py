@@ -7,11 +7,13 @@ import pytest
 from tests.tracker.endpoint.tiny import card
 from tracker.endpoint import catalogue as place
 from tracker.endpoint.catalogue import Catalogue
+from tracker.endpoint.parlour import Served
 from tracker.rows import ModelRow
 from workunits.errors import LimitError, RefusedError
 from workunits.ids import BlobRef, PeerKey
 from workunits.models.card import ModelCard
 from workunits.statements import Publish, Withdraw
+from workunits.verification import Policy
 
 OPERATOR, AUTHOR, OTHER, STRANGER = (PeerKey(letter * 32) for letter in (b"q", b"a", b"o", b"s"))
 REF = BlobRef(b"c" * 32, b"d" * 20, 5)
@@ -42,8 +44,9 @@ def test_a_model_is_found_under_the_name_that_it_was_published_with() -> None:
     assert row == ModelRow("mine", AUTHOR, REF.v2, REF.v1, 5, 10, 0)
     found = known.find("mine")
     assert found is not None
-    assert found.served.card == replace(CARD, name="mine")
-    assert (found.served.created, found.served.price) == (10, CARD.price)
+    served = found.served(Policy.PAIR)
+    assert served == Served(replace(CARD, name="mine"), 10, CARD.price, checked=True)
+    assert found.served(Policy.TRUSTED) == replace(served, checked=False)
     assert known.find("tiny") is None
 
 

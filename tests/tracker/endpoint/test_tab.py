@@ -97,7 +97,7 @@ def test_a_job_is_taken_up_again_only_if_it_asks_the_same() -> None:
 
 
 def test_a_published_model_serves_what_its_card_says() -> None:
-    served = published(card(price=5)).served
+    served = published(card(price=5)).served(Policy.PAIR)
     assert (served.card.name, served.price, served.created) == ("tiny", 5, 7)
     with pytest.raises(AttributeError):
         served.price = 6  # type: ignore[misc]

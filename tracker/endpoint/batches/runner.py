@@ -14,7 +14,7 @@ from tracker.endpoint.batches.records import OUTPUT, PROMPTS_LIFE, Batch, Stored
 from tracker.endpoint.batches.store import Answered, Store
 from tracker.endpoint.errors import ApiError, Fault
 from tracker.endpoint.fields import Fields
-from tracker.endpoint.inquiry import ask
+from tracker.endpoint.inquiry import Inquiry, Outcome, ask
 from tracker.endpoint.keys import ApiKey, BrokeError, CrowdedError
 from tracker.endpoint.openai import CHAT, OpenAI, new_id
 from tracker.endpoint.openai_requests import parse_chat, parse_completion
@@ -178,8 +178,7 @@ class Runner:
             life.flying += 1
             try:
                 reply = await self.openai.open(line.url, body_of(raw))
-                outcomes = await ask(self.openai.counter, key, reply.inquiry, urgent=False)
-                require_verified(outcomes)
+                outcomes = await self._ask(key, reply.inquiry)
                 return writing.answered(line, id_, reply, outcomes)
             except Exception as problem:
                 found = first(problem)
@@ -199,6 +198,14 @@ class Runner:
                 await life.moved.wait()
             else:
                 return writing.refused(line, id_, error)
+
+    async def _ask(self, key: ApiKey, inquiry: Inquiry) -> list[Outcome]:
+        """Answers of which every one is verified, where anybody checks them."""
+        checked = inquiry.served.checked
+        outcomes = await ask(self.openai.counter, key, inquiry, urgent=False, checked=checked)
+        if checked:
+            require_verified(outcomes)
+        return outcomes
 
     async def _finish(self, batch: Batch, end: str) -> None:
         """Write the files, and come to the end."""

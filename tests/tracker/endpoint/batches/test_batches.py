@@ -254,6 +254,33 @@ async def test_a_line_waits_while_nobody_is_there_and_gives_up_if_unverified(
     assert (await unavailable(serving, found))["code"] == "unverified"
 
 
+async def test_a_line_waits_until_somebody_is_there_to_check_it(serving: Serving) -> None:
+    script = serving.say("abc", unchecked=AbsentError("nobody can check", seconds=0))
+    waits = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 2 * ATTEMPTS:
+            script.unchecked = None
+
+    serving.endpoint.runner.sleep = sleep
+    found = await over(serving, (await create(serving, line("a")))["id"])
+    assert found["request_counts"]["completed"] == 1
+    assert len(serving.parlour.calls) == 1, "nothing was computed that nobody could check"
+
+
+async def test_where_nobody_checks_answers_a_line_is_answered_and_says_so(
+    serving: Serving,
+) -> None:
+    serving.parlour.checked = False
+    serving.say("abc", reason="nobody checks here")
+    found = await over(serving, (await create(serving, line("a")))["id"])
+    (row,) = await rows(serving, found["output_file_id"])
+    told = row["response"]["body"]["swarm"]
+    assert (told["verified"], told["reason"]) == (False, "nobody checks here")
+    assert len(serving.parlour.calls) == 1
+
+
 async def test_a_line_whose_answer_fails_is_given_up_and_waits_for_peers_do_not_count(
     serving: Serving,
 ) -> None:
