@@ -104,7 +104,7 @@ def chat(
         verdict, seconds = run_to_end(_turn(call, secret, talk, prompt))
     except KeyboardInterrupt:
         call.note(_STOPPED)
-        raise
+        raise click.Abort from None  # for an interrupt click would print an empty line
     if not verdict.verified:
         if verdict.corrected is not None and not call.json:
             click.echo(verdict.corrected)
@@ -116,7 +116,7 @@ def chat(
         _show_mark(call, verdict, seconds)
 
 
-_STOPPED = "\nstopped; what was computed until now is paid for"
+_STOPPED = "stopped; what was computed until now is paid for"
 
 
 def _converse(call: Invocation, secret: str, talk: Talk) -> None:
@@ -167,21 +167,27 @@ async def _answer(call: Invocation, api: "ChatApi", talk: Talk) -> tuple[str, "V
     from contextlib import aclosing
 
     from client.chat import More
+    from client.commands.gauges import hourglass
 
     begun = time.monotonic()
     parts: list[str] = []
     verdict = None
+    what = "an answer and its verdict" if talk.before else "a volunteer"
     saying = api.say(talk.model, talk.messages, before=talk.before, **talk.settings)
-    async with aclosing(saying):
-        async for said in saying:
-            if not isinstance(said, More):
-                verdict = said
-            elif not call.json:
-                click.echo(click.style(said.text, dim=not said.verified or None), nl=False)
-            if isinstance(said, More):
-                parts.append(said.text)
-    if not call.json:
-        click.echo()
+    try:
+        async with aclosing(saying):
+            with hourglass(call, f"waiting for {what}") as over:
+                async for said in saying:
+                    over()
+                    if not isinstance(said, More):
+                        verdict = said
+                        continue
+                    parts.append(said.text)
+                    if not call.json:
+                        click.echo(click.style(said.text, dim=not said.verified or None), nl=False)
+    finally:
+        if (parts or verdict) and not call.json:
+            click.echo()
     if verdict is None:
         raise LocalError("the answer came without a verdict", hint="Is this a tracker of a swarm?")
     text = "".join(parts) if verdict.corrected is None else verdict.corrected

@@ -11,6 +11,8 @@ from client.commands.invocation import Invocation
 from client.jobs.quantities import format_size, plural
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from client.peers.stats import SwarmStats
 
 PLAIN_SECONDS = 10.0
@@ -96,6 +98,33 @@ def lamp(
             status.update(f"serving: {words}{online}")
 
         yield show
+
+
+@contextmanager
+def hourglass(
+    call: Invocation, what: str, clock: Clock = time.monotonic
+) -> Iterator[Callable[[], None]]:
+    """A line of ``what`` and its seconds, which goes when told to; only on a terminal."""
+    console = terminal.console()
+    if call.json or not console.is_terminal:
+        yield lambda: None
+        return
+    with console.status(_Seconds(what, clock)) as status:
+        yield status.stop
+
+
+class _Seconds:
+    """Text that counts seconds whenever it is drawn."""
+
+    def __init__(self, what: str, clock: Clock) -> None:
+        self._what = what
+        self._clock = clock
+        self._since = clock()
+
+    def __rich__(self) -> "Text":
+        from rich.text import Text
+
+        return Text(f"{self._what} ... {self._clock() - self._since:.0f} s")
 
 
 def _bar(console: Any) -> Any:

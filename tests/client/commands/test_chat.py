@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -21,11 +22,14 @@ from tests.tracker.endpoint.serving import SECONDS, SECRET, Serving, served
 from tests.tracker.endpoint.tiny import NAME, ids
 from tracker.endpoint.keys import AbsentError
 
+CLEARED = b"\x1b[1A\x1b[2K"
+"""What takes the line above off a terminal."""
+
 
 @pytest.fixture
 async def serving(tmp_path: Path) -> AsyncIterator[Serving]:
     async with served(tmp_path / "endpoint") as running:
-        running.parlour._served = running.parlour._served[:1]
+        running.parlour._cards = running.parlour._cards[:1]
         yield running
 
 
@@ -155,11 +159,11 @@ async def test_an_empty_prompt_is_not_asked(serving: Serving, tmp_path: Path) ->
 async def test_a_model_has_to_be_named_where_there_are_several(
     serving: Serving, tmp_path: Path
 ) -> None:
-    serving.parlour._served *= 2
+    serving.parlour._cards = [*serving.parlour._cards] * 2
     said = await say(serving, tmp_path, "Hello")
     assert said.status == 2
     assert NAME in said.err
-    serving.parlour._served.clear()
+    serving.parlour._cards = []
     assert "no model" in (await say(serving, tmp_path, "Hello")).err
 
 
@@ -177,21 +181,103 @@ async def test_a_swarm_without_volunteers_says_when_to_come_back(
     assert "broke off" in said.err
 
 
-async def test_ctrl_c_ends_the_answer_and_says_so(serving: Serving, tmp_path: Path) -> None:
-    serving.say("a long answer", hold_after=6)
+@asynccontextmanager
+async def asking(
+    serving: Serving, home: Path, err: int = subprocess.PIPE, **environment: str
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """``swarm chat`` in a process of its own."""
+    usual = {"SWARM_API_KEY": SECRET, "SWARM_HOME": str(home), "COVERAGE": "", "TERM": "xterm"}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "openswarm.cli", "chat", "Hello", "--tracker", serving.url),
-        env=os.environ | {"SWARM_API_KEY": SECRET, "SWARM_HOME": str(tmp_path), "COVERAGE": ""},
+        env=os.environ | usual | environment,
+        stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=err,
     )
-    assert process.stdout
-    async with asyncio.timeout(SECONDS):
+    try:
+        async with asyncio.timeout(SECONDS):
+            yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+class Screen:
+    """A terminal, and all that was written on it."""
+
+    def __init__(self) -> None:
+        self.ours, self.theirs = os.openpty()
+        self.said = b""
+        self._more = asyncio.Event()
+        asyncio.get_running_loop().add_reader(self.ours, self._read)
+
+    def _read(self) -> None:
+        self.said += os.read(self.ours, 1 << 16)
+        self._more.set()
+
+    async def shows(self, text: bytes) -> None:
+        """Return as soon as ``text`` was written."""
+        async with asyncio.timeout(SECONDS):
+            while text not in self.said:
+                self._more.clear()
+                await self._more.wait()
+
+    def close(self) -> None:
+        """Take it away."""
+        asyncio.get_running_loop().remove_reader(self.ours)
+        os.close(self.ours)
+        os.close(self.theirs)
+
+
+@pytest.fixture
+async def screen() -> AsyncIterator[Screen]:
+    made = Screen()
+    yield made
+    made.close()
+
+
+async def test_ctrl_c_ends_the_answer_and_says_so(serving: Serving, tmp_path: Path) -> None:
+    serving.say("a long answer", hold_after=6)
+    async with asking(serving, tmp_path) as process:
+        assert process.stdout
         assert await process.stdout.readexactly(6) == b"a long"
         process.send_signal(signal.SIGINT)
-        _, err = await process.communicate()
+        out, err = await process.communicate()
     assert process.returncode == 130
-    assert b"stopped" in err
+    assert out == b"\n"
+    assert err == b"stopped; what was computed until now is paid for\n"
+
+
+@pytest.mark.parametrize("color", ["", "1"])
+async def test_waiting_for_the_first_word_is_seen_until_it_comes(
+    serving: Serving, tmp_path: Path, screen: Screen, color: str
+) -> None:
+    script = serving.say("Hi", hold_after=0)
+    async with asking(serving, tmp_path, screen.theirs, NO_COLOR=color) as process:
+        await screen.shows(b"waiting for a volunteer ... ")
+        script.go.set()
+        out, _ = await process.communicate()
+        await screen.shows(b" credits, ")
+    assert out == b"Hi\n"
+    waited, gone, rest = screen.said.rpartition(CLEARED)
+    assert gone and rest.startswith(b"\x1b[32mverified" if not color else b"verified")
+    assert b"verified" not in waited
+    assert (b"\x1b[32m" in waited) is not bool(color), "the spinner is green"
+
+
+async def test_ctrl_c_while_nobody_answers_leaves_one_line(
+    serving: Serving, tmp_path: Path, screen: Screen
+) -> None:
+    serving.say("Hi", hold_after=0)
+    async with asking(serving, tmp_path, screen.theirs) as process:
+        await screen.shows(b"waiting for a volunteer")
+        process.send_signal(signal.SIGINT)
+        out, _ = await process.communicate()
+        await screen.shows(b"paid for")
+    assert (process.returncode, out) == (130, b"")
+    _, gone, rest = screen.said.rpartition(CLEARED)
+    assert gone and rest.strip() == b"stopped; what was computed until now is paid for"
 
 
 def verdict(**changes: Any) -> Verdict:

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from client import terminal
-from client.commands.gauges import PLAIN_SECONDS, Pace, gauge, lamp
+from client.commands.gauges import PLAIN_SECONDS, Pace, gauge, hourglass, lamp
 from client.commands.invocation import Invocation
 from client.config import Config
 from client.peers.stats import SwarmStats
@@ -87,9 +87,26 @@ def test_what_is_given_can_be_seen_on_a_terminal(screen: StringIO, clock: Clock)
         assert said == ""
 
 
+def test_waiting_can_be_seen_on_a_terminal_until_it_is_over(screen: StringIO, clock: Clock) -> None:
+    with hourglass(call(), "waiting for a volunteer", clock) as over:
+        clock.now += 12
+        over()
+        said = screen.getvalue()
+        over()
+        clock.now += 30
+    assert screen.getvalue() == said
+    if "\x1b" in said:
+        assert "waiting for a volunteer ... 12 s" in said
+        assert said.endswith("\x1b[1A\x1b[2K"), "the line is still there"
+    else:
+        assert said == ""
+
+
 def test_scripts_see_nothing(screen: StringIO) -> None:
     with gauge(call(json=True), "x") as show:
         show(1, 2, "")
     with lamp(call(json=True)) as light:
         light(stats(1))
+    with hourglass(call(json=True), "x"):
+        pass
     assert screen.getvalue() == ""
