@@ -201,9 +201,10 @@ def _settings(
 @_data
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
 def grant(key: str, amount: int, data: Path, as_json: bool) -> None:
-    """Mint AMOUNT credits for the account KEY (64 hex digits, see 'swarm key show').
+    """Mint AMOUNT credits for the account KEY.
 
-    Signed with the key in the tracker's --data directory; the tracker must be running.
+    KEY has 64 hex digits; `swarm key show` prints it. Signed with the key in the tracker's --data
+    directory; the tracker must be running.
 
     \b
     Example:
@@ -222,11 +223,11 @@ def grant(key: str, amount: int, data: Path, as_json: bool) -> None:
 @_data
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
 def vouch(peer: str, data: Path, as_json: bool) -> None:
-    """Make PEER, a key of 64 hex digits, the operator's own: a validator is a referee then.
+    """Make PEER the operator's own: a validator is a referee then.
 
-    A referee's word decides in every job, and it is not paid. Run it on a machine that you trust.
-    Signed with the key in the tracker's --data directory; the tracker need not be running. The
-    peer takes what is printed with `swarm key accept`.
+    PEER is a key of 64 hex digits. A referee's word decides in every job, and it is not paid. Run
+    it on a machine that you trust. Signed with the key in the tracker's --data directory; the
+    tracker need not be running. The peer takes what is printed with `swarm key accept`.
 
     \b
     Example:
@@ -252,10 +253,11 @@ def vouch(peer: str, data: Path, as_json: bool) -> None:
 @_data
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
 def member(key: str, revoke: bool, data: Path, as_json: bool) -> None:
-    """Make KEY (64 hex digits) a member: it may announce to a tracker that is for members.
+    """Make KEY a member.
 
-    Who has an account is a member already. Signed with the key in the tracker's --data directory;
-    the tracker must be running.
+    KEY has 64 hex digits. A member may announce to a tracker that is for members. Who has an
+    account is a member already. Signed with the key in the tracker's --data directory; the tracker
+    must be running.
 
     \b
     Example:
@@ -276,10 +278,10 @@ def member(key: str, revoke: bool, data: Path, as_json: bool) -> None:
 @_data
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
 def passkey(key: str, revoke: bool, data: Path, as_json: bool) -> None:
-    """Print an announce URL with a passkey for KEY (64 hex digits), for any BitTorrent client.
+    """Print an announce URL with a passkey for KEY.
 
-    Whoever knows the URL announces as KEY. The passkey that KEY had before is over. The tracker
-    must be running.
+    KEY has 64 hex digits. Any BitTorrent client takes the URL. Whoever knows the URL announces as
+    KEY. The passkey that KEY had before is over. The tracker must be running.
 
     \b
     Example:

@@ -110,7 +110,10 @@ async def list_(call: Invocation, everything: bool) -> None:
 @click.argument("which", metavar="KEY")
 @click.argument("amount", type=click.IntRange(1, MAX_AMOUNT))
 async def top_up(call: Invocation, which: str, amount: int) -> None:
-    """Pay AMOUNT credits more into KEY, an open key's name or the first digits of its hash."""
+    """Pay AMOUNT credits more into KEY.
+
+    KEY is an open key's name, or the first digits of its hash.
+    """
     from workunits.statements import OpenKey
 
     async with call.tracker() as tracker:

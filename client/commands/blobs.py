@@ -36,11 +36,11 @@ def blobs() -> None:
 
 @command(examples=("swarm blobs list", "swarm blobs", "swarm blobs --json"), tracker=False)
 def list_(call: Invocation) -> None:
-    """List the blobs that are kept here; `swarm blobs` alone does the same.
+    """List the blobs that are kept here.
 
-    Works while a volunteer runs. `here` is how much of a blob has come; what is not complete is
-    gone on with when it is needed again, for seven days. `why` is what keeps a blob from being
-    evicted when room is needed for another one.
+    `swarm blobs` alone does the same. Works while a volunteer runs. `here` is how much of a blob
+    has come; what is not complete is gone on with when it is needed again, for seven days. `why` is
+    what keeps a blob from being evicted when room is needed for another one.
     """
     from client.inventory import Inventory
     from client.jobs.quantities import format_size, plural

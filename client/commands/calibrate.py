@@ -109,12 +109,13 @@ async def calibrate(
     costs: bool,
     save: Path | None,
 ) -> None:
-    """Measure what checking the answers of a model catches, and choose thresholds for its card.
+    """Measure what checking the answers of a model catches.
 
-    FILE is a GGUF file. The model answers many prompts; its answers are checked in one pass each,
-    and so are answers that were shortened, edited, made up, or made by other versions of the model,
-    which are quantised here for that. Takes about a second of a core for each answer and kind of
-    claim with a model of 135 million parameters.
+    FILE is a GGUF file; what is measured chooses thresholds for its card. The model answers many
+    prompts; its answers are checked in one pass each, and so are answers that were shortened,
+    edited, made up, or made by other versions of the model, which are quantised here for that.
+    Takes about a second of a core for each answer and kind of claim with a model of 135 million
+    parameters.
     """
     import hashlib
 

@@ -72,10 +72,11 @@ def list_(call: Invocation) -> None:
 )
 @click.argument("wanted", metavar="IMAGE")
 def save(call: Invocation, wanted: str) -> None:
-    """Take an image out of the Docker engine, layer by layer, so that it can be shared.
+    """Take an image out of the Docker engine, to share it.
 
-    IMAGE is a content hash or a name that the engine knows. `swarm submit` does the same for a job
-    that names the image by its content hash, and writes its layers into the job.
+    IMAGE is taken layer by layer; it is a content hash or a name that the engine knows. `swarm
+    submit` does the same for a job that names the image by its content hash, and writes its layers
+    into the job.
     """
     from client.jobs import sharing
     from workunits.metainfo import hash_stream

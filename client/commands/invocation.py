@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from client.tracker_api import TrackerApi
     from workunits.signing import Identity
 
-MAX_SUMMARY = 1000
-
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
@@ -78,7 +76,7 @@ class Invocation:
 
 
 class Command(click.Command):
-    """A command whose mistakes name it, and whose summary is never cut."""
+    """A command whose mistakes name it."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the command line."""
@@ -87,10 +85,6 @@ class Command(click.Command):
         except click.UsageError as error:
             error.ctx = error.ctx or ctx  # the parser of options knows none
             raise
-
-    def get_short_help_str(self, limit: int = 0) -> str:
-        """The summary; the list that it stands in wraps it."""
-        return super().get_short_help_str(MAX_SUMMARY)
 
 
 def command(

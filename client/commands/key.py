@@ -56,7 +56,10 @@ def vouch(call: Invocation, peer: str) -> None:
 @command(examples=("swarm key accept 6c32303a...", "swarm key accept - < vouch"), tracker=False)
 @click.argument("vouch")
 def accept(call: Invocation, vouch: str) -> None:
-    """Take the VOUCH of your owner, or - to read it; volunteers show it from their next start."""
+    """Take the VOUCH of your owner.
+
+    With - it is read from standard input. Volunteers show it from their next start.
+    """
     from client import keys
 
     text = sys.stdin.read(keys.MAX_FILE) if vouch == "-" else vouch

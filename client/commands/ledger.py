@@ -58,7 +58,10 @@ async def verify(call: Invocation, source: str | None) -> None:
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @option("--force", is_flag=True, help="Replace FILE if it exists.")
 async def export(call: Invocation, file: Path, force: bool) -> None:
-    """Write the whole ledger to FILE; `swarm ledger verify FILE` needs nothing else."""
+    """Write the whole ledger to FILE.
+
+    `swarm ledger verify FILE` needs nothing else.
+    """
     if file.exists() and not force:
         raise LocalError(f"{file} exists already", hint="Choose another name, or add --force.")
     spare = file.with_name(f".{file.name}.part")
@@ -113,10 +116,10 @@ async def transfer(call: Invocation, account: str, amount: int) -> None:
 )
 @option("--cosign", is_flag=True, help="Sign it with your key, as a witness.")
 async def checkpoint(call: Invocation, cosign: bool) -> None:
-    """Print what the tracker signed of its ledger, to give to others.
+    """Print what the tracker signed of its ledger.
 
-    It must go on from what you saw before, and is remembered. Others hold it against what they
-    saw with `swarm ledger compare`.
+    It must go on from what you saw before, and is remembered. Give it to others: they hold it
+    against what they saw with `swarm ledger compare`.
     """
     from client.forks import hold_against
     from client.tracker_api import now

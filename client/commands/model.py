@@ -101,11 +101,12 @@ async def add(
     serve: bool,
     network: "Network",
 ) -> None:
-    """Put up a model: check its file, describe it by a card, publish it, and serve it.
+    """Put up a model, and serve its files.
 
-    The model is a GGUF file, or a package of PyPI that has one. Its card says what the file's own
-    header says. The image of the engine is built if it is not here; for llama.cpp that takes a few
-    minutes, once. Volunteers fetch model and image from here, and from each other.
+    The model is a GGUF file, or a package of PyPI that has one. It is checked, and described by a
+    card, which says what the file's own header says. The image of the engine is built if it is not
+    here; for llama.cpp that takes a few minutes, once. Volunteers fetch model and image from here,
+    and from each other.
     """
     from client.models.offer import Wishes
     from workunits.models.program import Engine
@@ -132,7 +133,10 @@ async def add(
 
 @command(examples=("swarm model list", "swarm model list --json | jq -r '.[].name'"))
 async def list_(call: Invocation) -> None:
-    """List the models that can be asked, who holds them, and how fast they answer."""
+    """List the models that can be asked.
+
+    `holders` are the peers that have its file, `tok/s` is how fast they answered.
+    """
     async with call.tracker() as tracker:
         models = await tracker.models()
     if call.json:
@@ -163,7 +167,10 @@ async def list_(call: Invocation) -> None:
 @command(examples=("swarm model show smollm2", "swarm model show smollm2 --json"))
 @click.argument("name")
 async def show(call: Invocation, name: str) -> None:
-    """Show all that is known of a model: its card, which is made of its file's own words."""
+    """Show all that is known of a model.
+
+    What it is stands in its card, which is made of its file's own words.
+    """
     from client.models.cards import fetch_card, find_model
 
     async with call.tracker() as tracker:
@@ -203,9 +210,10 @@ async def show(call: Invocation, name: str) -> None:
 @option("--image/--no-image", "with_image", default=True, help="The engine's image too.")
 @network_options
 async def fetch(call: Invocation, name: str, with_image: bool, network: "Network") -> None:
-    """Fetch a model from peers into the blobs that are kept here, so that it is warm sooner.
+    """Fetch a model from peers into the blobs that are kept here.
 
-    No volunteer may be running in the same --home: it fetches what it needs by itself.
+    A volunteer that is started then can answer sooner. No volunteer may be running in the same
+    --home: it fetches what it needs by itself.
     """
     import os
 
@@ -249,7 +257,10 @@ async def fetch(call: Invocation, name: str, with_image: bool, network: "Network
 @command(examples=("swarm model remove smollm2",), key=True)
 @click.argument("name")
 async def remove(call: Invocation, name: str) -> None:
-    """Take a model back: it cannot be asked any more. What was asked before is answered."""
+    """Take a model back: it cannot be asked any more.
+
+    What was asked before is answered.
+    """
     from workunits.statements import Withdraw
 
     async with call.tracker() as tracker:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from unittest.mock import patch
 
 import click
 import pytest
@@ -19,6 +20,8 @@ from workunits.errors import LimitError, LocalError, RefusedError, UnavailableEr
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("aiohttp", "aiortc", "docker", "rich", "cryptography", "asyncio", "sqlite_utils")
+NARROW = 80
+"""Columns of a terminal on which help has to fit."""
 
 
 def run_fresh(*words: str) -> subprocess.CompletedProcess[str]:
@@ -41,6 +44,16 @@ def status_of(*words: str) -> int:
     with pytest.raises(SystemExit) as end:
         main(list(words))
     return int(end.value.code or 0)
+
+
+def groups(path: str = "swarm", group: click.Group = swarm) -> Iterator[tuple[str, click.Group]]:
+    """Every group of commands below the front door, which has a table of its own."""
+    context = click.Context(group, info_name=path)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield f"{path} {name}", command
+            yield from groups(f"{path} {name}", command)
 
 
 def test_help_imports_nothing_heavy_and_no_command() -> None:
@@ -77,6 +90,31 @@ def test_every_command_is_documented_with_an_example() -> None:
         assert command.help, name
         assert re.search(rf"Examples?:\n\s+.*{name.split()[-1]}", text), name
         assert f"### {name}\n" in page, name
+
+
+def test_no_summary_is_cut_on_a_narrow_terminal() -> None:
+    checked = 0
+    for path, group in groups():
+        formatter = click.HelpFormatter(width=NARROW - 2)  # as click makes one
+        limit = formatter.width - 6 - max(map(len, group.commands))
+        for name, command in group.commands.items():
+            summary = command.get_short_help_str(limit)
+            assert summary == command.get_short_help_str(1000), f"{path} {name}"
+            assert summary.endswith("."), f"{path} {name}"
+            checked += 1
+    assert checked > 20
+
+
+@pytest.mark.parametrize("name", ["", *PLACES])
+def test_help_fits_a_narrow_terminal(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with patch.dict("os.environ", COLUMNS=str(NARROW)):
+        assert status_of(*filter(None, [name]), "--help") == 0
+    said, _, _ = capsys.readouterr().out.partition("Example")
+    for line in said.splitlines():
+        assert len(line) <= NARROW, line
+    _, _, listed = said.partition("Commands:\n")
+    for line in listed.strip().splitlines():
+        assert re.match(r" *[a-z-]+  .*\.$", line), f"more than a line: {line}"
 
 
 def test_every_option_says_what_it_is_for() -> None:
