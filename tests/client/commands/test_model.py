@@ -101,13 +101,6 @@ def test_an_option_that_is_half_there_leads_to_the_help_of_its_command(
     assert (said.status, "hint: See `swarm model add --help`." in said.err) == (2, True)
 
 
-def test_summaries_of_commands_are_whole(rich_shell: Shell) -> None:
-    words = " ".join(rich_shell.good("model", "--help").out.split())
-    assert (
-        "publish it, and serve it. calibrate" in words and "..." not in words.split("Commands")[1]
-    )
-
-
 def test_the_job_behind_a_model_has_no_number_of_units_and_no_results(
     rich_shell: Shell, file: Path, tmp_path: Path
 ) -> None:
