@@ -87,6 +87,17 @@ def date(unix: float) -> str:
     return datetime.fromtimestamp(unix, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
+def day(unix: float, now: float) -> str:
+    """A time for narrow tables: without the year if it is this year's, else without the hour."""
+    text = date(unix)
+    return text[5:16] if text[:4] == date(now)[:4] else text[:10]
+
+
+def cut(text: str, room: int) -> str:
+    """As much of ``text`` as fits into ``room`` columns; dots stand for the rest."""
+    return text if len(text) <= room else f"{text[: room - 3]}..."
+
+
 def error_value(error: SwarmError) -> dict[str, Any]:
     """An error as the JSON object that ``--json`` prints."""
     value: dict[str, Any] = {

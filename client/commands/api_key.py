@@ -11,6 +11,8 @@ from workunits.errors import LocalError
 from workunits.ids import short
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from client.api_keys import ApiKeyView
     from client.json_fields import JsonFields
     from client.tracker_api import TrackerApi
@@ -20,6 +22,7 @@ MAX_AMOUNT = 10**15
 MAX_PER_MINUTE = 10**6
 PER_MINUTE = 600
 PASS_SECONDS = 120
+NAME_SHOWN = 16
 
 
 @click.group()
@@ -76,7 +79,11 @@ async def create(call: Invocation, budget: int, name: str, per_minute: int) -> N
 @command(examples=("swarm api-key list", "swarm api-key list --json"), key=True)
 @option("--all", "everything", is_flag=True, help="Closed keys too.")
 async def list_(call: Invocation, everything: bool) -> None:
-    """List your API keys, and what they have left."""
+    """List your API keys, and what they have left.
+
+    Credits that are set aside for requests under way are neither left nor spent; `/min` is how many
+    requests a key may make in a minute.
+    """
     async with call.tracker() as tracker:
         found = await _own(call, tracker)
     found = [each for each in found if everything or not each.closed]
@@ -86,15 +93,19 @@ async def list_(call: Invocation, everything: bool) -> None:
     if not found:
         call.note("no API keys; make one with `swarm api-key create --budget CREDITS`")
         return
+    show_keys(found)
+
+
+def show_keys(found: "Iterable[ApiKeyView]") -> None:
+    """Print a table of API keys."""
     terminal.show_table(
-        ("key", "name", "left", "spent", "reserved", "requests", "per minute", ""),
+        ("key", "name", "left", "spent", "requests", "/min", ""),
         (
             (
                 short(each.hash),
-                each.name,
+                terminal.cut(each.name, NAME_SHOWN),
                 each.left,
                 each.spent,
-                each.reserved,
                 each.requests,
                 each.per_minute,
                 "closed" if each.closed else "",

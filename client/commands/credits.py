@@ -7,10 +7,17 @@ import click
 from client import terminal
 from client.commands.invocation import Invocation, command, option
 from workunits.errors import LocalError
-from workunits.ids import PeerKey, parse_hash, short
+from workunits.ids import SHORT, PeerKey, parse_hash, short
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from client.tracker_api import TrackerApi
+    from client.views import AccountView, PeerView
+
+ESCROW = "escrow:"
+ESCROW_SHOWN = 16
+"""Characters of the name of a job's escrow that are shown."""
 
 
 @command(examples=("swarm credits", "swarm credits 9c41", "swarm credits --all --json"), key=True)
@@ -29,23 +36,7 @@ async def credits_(call: Invocation, peer: str | None, everybody: bool) -> None:
     if call.json:
         terminal.show_json(accounts if everybody else accounts[0])
         return
-    terminal.show_table(
-        ("account", "balance", "earned", "spent", "right", "wrong", "strikes", ""),
-        (
-            (
-                each.account if len(accounts) == 1 else _short_name(each.account),
-                each.balance,
-                each.earned,
-                each.spent,
-                each.right,
-                each.wrong,
-                each.strikes,
-                each.trouble,
-            )
-            for each in accounts
-            if each.balance or not each.account.startswith("escrow:")
-        ),
-    )
+    show_accounts(accounts)
 
 
 @command(examples=("swarm peers", "swarm peers --connected --json"))
@@ -64,21 +55,45 @@ async def peers(call: Invocation, connected: bool) -> None:
     if not found:
         call.note("no peers; join with `swarm volunteer`")
         return
+    show_peers(found)
+
+
+def show_accounts(accounts: "Iterable[AccountView]") -> None:
+    """Print a table of accounts, without the escrows that are paid out."""
     terminal.show_table(
-        ("peer", "owner", "role", "state", "cores", "leases", "verified", "wrong", "strikes"),
+        ("account", "balance", "earned", "spent", "right", "strikes", ""),
+        (
+            (
+                each.account[: ESCROW_SHOWN if each.account.startswith(ESCROW) else SHORT],
+                each.balance,
+                each.earned,
+                each.spent,
+                each.right,
+                each.strikes,
+                each.trouble,
+            )
+            for each in accounts
+            if each.balance or not each.account.startswith(ESCROW)
+        ),
+    )
+
+
+def show_peers(peers: "Iterable[PeerView]") -> None:
+    """Print a table of peers."""
+    terminal.show_table(
+        ("peer", "owner", "role", "state", "cores", "leases", "verified", "strikes"),
         (
             (
                 short(each.key),
                 short(each.owner),
                 each.role,
-                each.trouble or ("connected" if each.connected else "away"),
+                each.trouble or ("here" if each.connected else "away"),
                 each.cores,
                 each.leases,
                 each.verified,
-                each.wrong,
                 each.strikes,
             )
-            for each in found
+            for each in peers
         ),
     )
 
@@ -93,8 +108,3 @@ async def _find(tracker: "TrackerApi", text: str) -> str:
     if found:
         raise LocalError(f"{len(found)} accounts begin with {text}", hint="Give more digits.")
     raise LocalError(f"there is no account {text[:80]!r}", hint="`swarm peers` lists the peers.")
-
-
-def _short_name(account: str) -> str:
-    prefix, separator, rest = account.rpartition(":")
-    return f"{prefix}{separator}{rest[:12]}"

@@ -1,6 +1,6 @@
 """``swarm image``: the images that programs run in, by content hash."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -8,7 +8,11 @@ from client import terminal
 from client.commands.invocation import Invocation, command, option
 from client.jobs.quantities import format_size
 from workunits.errors import UnavailableError
+from workunits.ids import short
 from workunits.models.program import Engine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 @click.group()
@@ -60,10 +64,7 @@ def list_(call: Invocation) -> None:
     if call.json:
         terminal.show_json(rows)
         return
-    terminal.show_table(
-        ("image", "size", "name"),
-        ((row["image"], format_size(row["size"]), ", ".join(row["names"])) for row in rows),
-    )
+    show_images(rows)
 
 
 @command(
@@ -92,9 +93,21 @@ def save(call: Invocation, wanted: str) -> None:
         terminal.show_json({"image": name, "layers": rows})
         return
     click.echo(name)
+    show_layers(rows)
+
+
+def show_images(rows: "Iterable[dict[str, Any]]") -> None:
+    """Print images, each with its whole hash, because that is what jobs name it by."""
+    for row in rows:
+        click.echo(row["image"])
+        click.echo(f"    {', '.join((format_size(row['size']), *row['names']))}")
+
+
+def show_layers(rows: "Iterable[dict[str, Any]]") -> None:
+    """Print a table of the layers of an image."""
     terminal.show_table(
         ("layer", "size", "blob"),
-        ((row["diff"].hex(), format_size(row["length"]), row["v2"].hex()) for row in rows),
+        ((short(row["diff"]), format_size(row["length"]), short(row["v2"])) for row in rows),
     )
 
 

@@ -1,5 +1,8 @@
 """``swarm jobs``, ``swarm status``, ``swarm cancel``: what happens to jobs."""
 
+import time
+from typing import TYPE_CHECKING
+
 import click
 
 from client import terminal
@@ -7,7 +10,13 @@ from client.commands.invocation import Invocation, command, option
 from client.jobs.quantities import plural
 from workunits.ids import short
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from client.views import JobView
+
 MAX_SHOWN = 10
+NAME_SHOWN = 16
 
 
 @command(examples=("swarm jobs", "swarm jobs --mine --state active", "swarm jobs --json"), key=True)
@@ -19,7 +28,10 @@ MAX_SHOWN = 10
 )
 @option("--limit", type=click.IntRange(1, 100_000), default=20, help="How many to show.")
 async def jobs(call: Invocation, mine: bool, state: str | None, limit: int) -> None:
-    """List jobs, newest first."""
+    """List jobs, newest first.
+
+    `done` are units with a verdict, final or not; `swarm status` says what became of them.
+    """
     submitter = call.identity().key if mine else None
     async with call.tracker() as tracker:
         found = await tracker.jobs(state=state or "", submitter=submitter, limit=limit)
@@ -29,23 +41,33 @@ async def jobs(call: Invocation, mine: bool, state: str | None, limit: int) -> N
     if not found:
         call.note("no jobs; publish one with `swarm submit JOB.toml`")
         return
+    show_jobs(found, time.time())
+
+
+def show_jobs(found: "Iterable[JobView]", now: float) -> None:
+    """Print a table of jobs."""
     terminal.show_table(
-        ("job", "name", "state", "units", "settled", "accepted", "failed", "paid", "created"),
+        ("job", "name", "state", "units", "done", "failed", "created"),
         (
             (
                 short(job.id),
-                job.name,
+                terminal.cut(job.name, NAME_SHOWN),
                 job.state,
                 "-" if job.asked else job.units,
-                job.counts.settled,
-                job.counts.accepted,
+                _done(job),
                 job.counts.failed,
-                job.escrow.paid,
-                terminal.date(job.created),
+                terminal.day(job.created, now),
             )
             for job in found
         ),
     )
+
+
+def _done(job: "JobView") -> str:
+    counts = job.counts
+    if job.asked:  # the units that nobody asked for are cancelled in the end
+        return f"{counts.settled + counts.accepted + counts.failed:,}"
+    return f"{100 * counts.done // max(1, job.units)}%"
 
 
 @command(

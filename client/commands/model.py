@@ -1,7 +1,7 @@
 """``swarm model``: language models that can be asked, and how they are put up."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING
@@ -136,6 +136,7 @@ async def list_(call: Invocation) -> None:
     """List the models that can be asked.
 
     `holders` are the peers that have its file, `tok/s` is how fast they answered.
+    `swarm model show` says more of one.
     """
     async with call.tracker() as tracker:
         models = await tracker.models()
@@ -145,18 +146,21 @@ async def list_(call: Invocation) -> None:
     if not models:
         call.note("no model can be asked here yet; `swarm model add` puts one up")
         return
+    show_models(models)
+
+
+def show_models(models: "Iterable[ModelView]") -> None:
+    """Print a table of models."""
     terminal.show_table(
-        ("model", "weights", "size", "context", "licence", "engine", "price", "holders", "tok/s"),
+        ("model", "weights", "size", "context", "price", "holders", "tok/s"),
         (
             (
                 each.name,
                 each.quantisation,
                 format_size(each.file.length),
-                f"{each.context:,}",
-                each.licence,
-                each.engine,
-                f"{each.price:,}",
-                f"{each.holders:,}",
+                each.context,
+                each.price,
+                each.holders,
                 f"{each.rate:.1f}" if each.rate else "-",
             )
             for each in models

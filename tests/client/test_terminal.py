@@ -42,6 +42,18 @@ def test_a_table_without_rows_has_its_columns(capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().out == "name  count\n"
 
 
+def test_long_text_is_cut_to_its_room() -> None:
+    assert terminal.cut("sixteen letters.", 16) == "sixteen letters."
+    assert terminal.cut("sixteen letters..", 16) == "sixteen lette..."
+
+
+def test_a_day_of_another_year_has_the_year() -> None:
+    now = 1_750_000_000.0
+    assert terminal.day(now, now) == terminal.date(now)[5:16]
+    before = now - 400 * 86_400
+    assert terminal.day(before, now) == terminal.date(before)[:10]
+
+
 def test_mistakes_stand_before_the_error(capsys: pytest.CaptureFixture[str]) -> None:
     file = Path("JOB.toml")
     error = JobFileError(file, (Mistake(file, 3, "wrong", "Do this."), Mistake(file, 5, "bad")))
