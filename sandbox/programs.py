@@ -1,14 +1,19 @@
 """Running the system's own programs, so that an interrupt of ours leaves nothing of theirs."""
 
+import asyncio
 import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from threading import Event
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 TIDY_SECONDS = 2.0
 LOOK_SECONDS = 0.2
@@ -34,6 +39,16 @@ def halting(halt: Event) -> Iterator[None]:
         yield
     finally:
         _HALT.reset(token)
+
+
+async def in_thread(work: Callable[P, T], *args: P.args, **words: P.kwargs) -> T:
+    """``work`` in a thread, told to stop when this is cancelled; else Ctrl-C would wait for it."""
+    halt = Event()
+    with halting(halt):
+        try:
+            return await asyncio.to_thread(work, *args, **words)
+        finally:
+            halt.set()
 
 
 def heed() -> None:

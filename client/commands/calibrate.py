@@ -1,6 +1,5 @@
 """``swarm model calibrate``: what checks of a model's answers catch, measured on this machine."""
 
-import asyncio
 import os
 import platform
 import shlex
@@ -123,6 +122,7 @@ async def calibrate(
     from client.calibration import variants
     from client.calibration.measuring import Bench, Study, requests_of
     from client.models.offer import read_named
+    from sandbox import programs
     from sandbox.containers import DockerSandbox, DockerSettings
     from sandbox.engine import engine
     from sandbox.profile import Share
@@ -138,7 +138,7 @@ async def calibrate(
     memory = 4 * file.stat().st_size + 1024 * MIB + gguf.anatomy.cache_bytes(context)
     with engine(call.config.engine, call.note, install=False) as found:
         names = dict.fromkeys((checker, *also))
-        builds = [await asyncio.to_thread(_build, call, found.url, name) for name in names]
+        builds = [await programs.in_thread(_build, call, found.url, name) for name in names]
         work = call.config.scratch / "calibration"
         sandbox = DockerSandbox(DockerSettings(found.url, work, (Share(weight=WEIGHT),) * cells))
         with _steps(call) as say:
