@@ -39,15 +39,20 @@ def reference() -> str:
 
 def commands() -> Iterator[tuple[str, click.Command]]:
     """Every command that does something, with its full name."""
-    root = click.Context(swarm, info_name="swarm")
-    for name in swarm.list_commands(root):
-        command = swarm.get_command(root, name)
+    for context in contexts():
+        yield context.command_path, context.command
+
+
+def contexts(context: click.Context | None = None) -> Iterator[click.Context]:
+    """The context of every command that does something."""
+    context = context or click.Context(swarm, info_name="swarm", auto_envvar_prefix="SWARM")
+    if not isinstance(context.command, click.Group):
+        yield context
+        return
+    for name in context.command.list_commands(context):
+        command = context.command.get_command(context, name)
         assert command is not None
-        if isinstance(command, click.Group):
-            for inner, each in command.commands.items():
-                yield f"swarm {name} {inner}", each
-        else:
-            yield f"swarm {name}", command
+        yield from contexts(click.Context(command, context, info_name=name))
 
 
 def _sections(command: click.Command, context: click.Context) -> Iterator[str]:
@@ -69,12 +74,17 @@ def _sections(command: click.Command, context: click.Context) -> Iterator[str]:
 
 def _row(option: click.Option, context: click.Context) -> str:
     names, meaning = option.get_help_record(context) or ("", "")
-    variable = option.envvar
-    if variable is None and option.name and option.allow_from_autoenv:
-        variable = f"{context.auto_envvar_prefix}_{option.name.upper()}"
+    variable = variable_of(option, context)
     text = meaning.replace(f"env var: {variable}; ", "").replace(f"env var: {variable}", "")
     cells = (f"`{names}`", text.replace("[]", "").strip(), f"`{variable}`")
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def variable_of(option: click.Option, context: click.Context) -> str:
+    """The environment variable that gives an option too."""
+    if isinstance(option.envvar, str):
+        return option.envvar
+    return f"{context.auto_envvar_prefix}_{(option.name or '').upper()}"
 
 
 def _paragraphs(text: str) -> str:

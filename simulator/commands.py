@@ -37,6 +37,7 @@ def _writable(_: click.Context, option: click.Parameter, file: Path | None) -> P
 @click.option(
     "--policy",
     "policies",
+    envvar="SWARM_SIMULATE_POLICY",
     multiple=True,
     metavar="NAME",
     type=click.Choice(grid.POLICIES),
@@ -45,6 +46,7 @@ def _writable(_: click.Context, option: click.Parameter, file: Path | None) -> P
 @click.option(
     "--attack",
     "attacks",
+    envvar="SWARM_SIMULATE_ATTACK",
     multiple=True,
     metavar="NAME",
     type=click.Choice(list(ATTACKS)),
@@ -62,6 +64,7 @@ def _writable(_: click.Context, option: click.Parameter, file: Path | None) -> P
 @click.option(
     "--sabotage",
     "sabotages",
+    envvar="SWARM_SIMULATE_SABOTAGE",
     multiple=True,
     metavar="S",
     type=click.FloatRange(0, 1),
@@ -128,6 +131,7 @@ def _writable(_: click.Context, option: click.Parameter, file: Path | None) -> P
 @click.option(
     "--plot",
     "plot_file",
+    envvar="SWARM_SIMULATE_PLOT",
     metavar="FILE",
     type=click.Path(path_type=Path, dir_okay=False, writable=True),
     callback=_writable,

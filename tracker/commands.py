@@ -36,6 +36,9 @@ _data = click.option(
     show_envvar=True,
     help="Directory of the tracker's database, key and blobs.",
 )
+_json = click.option(
+    "--json", "as_json", is_flag=True, envvar="SWARM_JSON", help="Print the answer as JSON."
+)
 
 
 class ListenAddress(click.ParamType[Address]):
@@ -199,7 +202,7 @@ def _settings(
 @click.argument("key")
 @click.argument("amount", type=click.IntRange(1))
 @_data
-@click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
+@_json
 def grant(key: str, amount: int, data: Path, as_json: bool) -> None:
     """Mint AMOUNT credits for the account KEY.
 
@@ -221,7 +224,7 @@ def grant(key: str, amount: int, data: Path, as_json: bool) -> None:
 @tracker.command()
 @click.argument("peer")
 @_data
-@click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
+@_json
 def vouch(peer: str, data: Path, as_json: bool) -> None:
     """Make PEER the operator's own: a validator is a referee then.
 
@@ -251,7 +254,7 @@ def vouch(peer: str, data: Path, as_json: bool) -> None:
 @click.argument("key")
 @click.option("--revoke", is_flag=True, help="KEY is no member any more, account or not.")
 @_data
-@click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
+@_json
 def member(key: str, revoke: bool, data: Path, as_json: bool) -> None:
     """Make KEY a member.
 
@@ -276,7 +279,7 @@ def member(key: str, revoke: bool, data: Path, as_json: bool) -> None:
 @click.argument("key")
 @click.option("--revoke", is_flag=True, help="End the passkey, and make no other.")
 @_data
-@click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
+@_json
 def passkey(key: str, revoke: bool, data: Path, as_json: bool) -> None:
     """Print an announce URL with a passkey for KEY.
 

@@ -77,7 +77,9 @@ async def create(call: Invocation, budget: int, name: str, per_minute: int) -> N
 
 
 @command(examples=("swarm api-key list", "swarm api-key list --json"), key=True)
-@option("--all", "everything", is_flag=True, help="Closed keys too.")
+@option(
+    "--all", "everything", envvar="SWARM_API_KEY_LIST_ALL", is_flag=True, help="Closed keys too."
+)
 async def list_(call: Invocation, everything: bool) -> None:
     """List your API keys, and what they have left.
 

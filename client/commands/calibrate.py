@@ -54,6 +54,7 @@ WEIGHT = 1024
 @option(
     "--check",
     "checker",
+    envvar="SWARM_MODEL_CALIBRATE_CHECK",
     default="pinned",
     metavar="BUILD",
     help="Which llama.cpp checks: pinned, fast, or the content hash of an image.",
@@ -67,6 +68,7 @@ WEIGHT = 1024
 @option(
     "--lie",
     "told",
+    envvar="SWARM_MODEL_CALIBRATE_LIE",
     multiple=True,
     metavar="NAME",
     help='What is done to honest answers: "cut off", "ended early", "one token edited", "one '
@@ -77,6 +79,7 @@ WEIGHT = 1024
 @option(
     "--substitute",
     "wanted",
+    envvar="SWARM_MODEL_CALIBRATE_SUBSTITUTE",
     multiple=True,
     metavar="NAME",
     help="A cheaper version that a cheat may run: Q2_K, Q3_K_M, Q4_0, Q4_K_M, Q8_0, F16, "

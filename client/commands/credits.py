@@ -22,7 +22,9 @@ ESCROW_SHOWN = 16
 
 @command(examples=("swarm credits", "swarm credits 9c41", "swarm credits --all --json"), key=True)
 @click.argument("peer", required=False)
-@option("--all", "everybody", is_flag=True, help="The richest accounts.")
+@option(
+    "--all", "everybody", envvar="SWARM_CREDITS_ALL", is_flag=True, help="The richest accounts."
+)
 async def credits_(call: Invocation, peer: str | None, everybody: bool) -> None:
     """Show the credits of your account, or of PEER (a key or its first digits)."""
     async with call.tracker() as tracker:

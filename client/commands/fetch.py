@@ -50,7 +50,13 @@ class Duration(click.ParamType[float]):
 )
 @click.argument("link")
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False), metavar="DIR")
-@option("--seed", "stay", is_flag=True, help="Stay and serve it when it is here, until Ctrl-C.")
+@option(
+    "--seed",
+    "stay",
+    envvar="SWARM_FETCH_SEED",
+    is_flag=True,
+    help="Stay and serve it when it is here, until Ctrl-C.",
+)
 @option("--sequential", is_flag=True, help="Fetch in order, to use the start while the rest comes.")
 @option("--patience", type=Duration(), default="5min", help="How long to wait while nothing comes.")
 @network_options

@@ -211,7 +211,13 @@ async def show(call: Invocation, name: str) -> None:
 
 @command(examples=("swarm model fetch smollm2", "swarm model fetch smollm2 --json"), key=True)
 @click.argument("name")
-@option("--image/--no-image", "with_image", default=True, help="The engine's image too.")
+@option(
+    "--image/--no-image",
+    "with_image",
+    envvar="SWARM_MODEL_FETCH_IMAGE",
+    default=True,
+    help="The engine's image too.",
+)
 @network_options
 async def fetch(call: Invocation, name: str, with_image: bool, network: "Network") -> None:
     """Fetch a model from peers into the blobs that are kept here.

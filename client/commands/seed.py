@@ -55,6 +55,7 @@ class _Wish:
 @option(
     "--torrent",
     "save",
+    envvar="SWARM_SEED_TORRENT",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
     help="Write a torrent file, for any BitTorrent client.",

@@ -15,13 +15,23 @@ import pytest
 import openswarm
 from openswarm import cli
 from openswarm.cli import COMMANDS, PLACES, explain, main, swarm
-from openswarm.reference import commands, reference
+from openswarm.reference import commands, contexts, reference, variable_of
 from workunits.errors import LimitError, LocalError, RefusedError, UnavailableError
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("aiohttp", "aiortc", "docker", "rich", "cryptography", "asyncio", "sqlite_utils")
 NARROW = 80
 """Columns of a terminal on which help has to fit."""
+SHARED = {
+    "DATA": "SWARM_TRACKER_DATA",
+    "ENGINE": "SWARM_ENGINE",
+    "HOME": "SWARM_HOME",
+    "JSON": "SWARM_JSON",
+    "KEY": "SWARM_KEY",
+    "TRACKER": "SWARM_TRACKER",
+    **{word: f"SWARM_TRACKER_{word}" for word in ("ANSWERS", "LISTEN", "MODE", "PUBLIC", "UDP")},
+}
+"""Variables that stand for an option of several commands, or of the one that runs a tracker."""
 
 
 def run_fresh(*words: str) -> subprocess.CompletedProcess[str]:
@@ -122,6 +132,31 @@ def test_every_option_says_what_it_is_for() -> None:
         for option in command.params:
             if isinstance(option, click.Option):
                 assert option.help, f"{name} {option.opts}"
+
+
+def test_variables_are_called_like_their_options() -> None:
+    found: dict[str, str] = {}
+    for context in contexts():
+        for option in context.command.params:
+            if not isinstance(option, click.Option):
+                continue
+            words = max(option.opts, key=len).lstrip("-").replace("-", "_").upper()
+            variable = variable_of(option, context)
+            found[f"{context.command_path} --{words.lower()}"] = variable
+            own = f"{context.auto_envvar_prefix}_{words}"
+            if context.command_path == "swarm chat" and words == "KEY":
+                own = "SWARM_API_KEY"  # another key than that of all other commands
+            assert variable in (own, SHARED.get(words)), f"{context.command_path} {option.opts}"
+    assert found["swarm model calibrate --lie"] == "SWARM_MODEL_CALIBRATE_LIE"
+    assert found["swarm chat --key"] == "SWARM_API_KEY"
+
+
+def test_a_variable_gives_what_its_option_gives(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SWARM_SIMULATE_ATTACK", "nonsense")
+    assert status_of("simulate") == 2
+    assert "'nonsense'" in capsys.readouterr().err
 
 
 def test_the_reference_is_current() -> None:
