@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from threading import Event
 from typing import TYPE_CHECKING
 
 import click
@@ -311,12 +310,10 @@ async def _prepare(call: Invocation, source: str, wishes: "Wishes", kernels: str
     from client.models.offer import layers_of, prepare
     from sandbox import programs
 
-    halt = Event()
-
     def layers(engine: "Engine", image: str) -> "tuple[str, Sequence[tuple[bytes, Path]]]":
         return layers_of(call.config, engine, image, say, kernels)
 
-    with gauge(call, f"preparing {Path(source).name}") as bar, programs.halting(halt):
+    with gauge(call, f"preparing {Path(source).name}") as bar:
 
         def say(text: str) -> None:
             call.note(text)
@@ -326,10 +323,7 @@ async def _prepare(call: Invocation, source: str, wishes: "Wishes", kernels: str
             programs.heed()
             bar(done, total, "")
 
-        try:
-            return await asyncio.to_thread(prepare, call.config, source, wishes, layers, say, watch)
-        finally:
-            halt.set()  # else Ctrl-C would wait for the thread
+        return await programs.in_thread(prepare, call.config, source, wishes, layers, say, watch)
 
 
 async def _publish(call: Invocation, tracker: "TrackerApi", offer: "Offer") -> None:

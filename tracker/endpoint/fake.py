@@ -162,7 +162,7 @@ class FakeParlour:
         self.script = script or Script()
         self.calls: list[FakeCall] = []
         self.checked = True
-        self._cards = cards
+        self.cards = cards
         self._keys = keys
         self._now = now
 
@@ -170,7 +170,7 @@ class FakeParlour:
         """The cards that it was made with."""
         return [
             Served(card, CREATED + at, card.price, self.checked)
-            for at, card in enumerate(self._cards)
+            for at, card in enumerate(self.cards)
         ]
 
     def find(self, name: str) -> Served | None:

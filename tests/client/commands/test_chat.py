@@ -29,7 +29,7 @@ CLEARED = b"\x1b[1A\x1b[2K"
 @pytest.fixture
 async def serving(tmp_path: Path) -> AsyncIterator[Serving]:
     async with served(tmp_path / "endpoint") as running:
-        running.parlour._cards = running.parlour._cards[:1]
+        running.parlour.cards = running.parlour.cards[:1]
         yield running
 
 
@@ -159,11 +159,11 @@ async def test_an_empty_prompt_is_not_asked(serving: Serving, tmp_path: Path) ->
 async def test_a_model_has_to_be_named_where_there_are_several(
     serving: Serving, tmp_path: Path
 ) -> None:
-    serving.parlour._cards = [*serving.parlour._cards] * 2
+    serving.parlour.cards = [*serving.parlour.cards] * 2
     said = await say(serving, tmp_path, "Hello")
     assert said.status == 2
     assert NAME in said.err
-    serving.parlour._cards = []
+    serving.parlour.cards = []
     assert "no model" in (await say(serving, tmp_path, "Hello")).err
 
 
