@@ -110,6 +110,12 @@ class JobView:
         """Whether anything more happens."""
         return self.state == "active"
 
+    @property
+    def done(self) -> int:
+        """Units that were decided. Those of an ``asked`` job that nobody asked for, which are
+        cancelled at its end, do not count."""
+        return self.counts.done - (self.counts.cancelled if self.asked else 0)
+
     @classmethod
     def read(cls, fields: JsonFields) -> Self:
         state = fields.text("state", limit=20)

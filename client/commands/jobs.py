@@ -64,10 +64,7 @@ def show_jobs(found: "Iterable[JobView]", now: float) -> None:
 
 
 def _done(job: "JobView") -> str:
-    counts = job.counts
-    if job.asked:  # the units that nobody asked for are cancelled in the end
-        return f"{counts.settled + counts.accepted + counts.failed:,}"
-    return f"{100 * counts.done // max(1, job.units)}%"
+    return f"{job.done:,}" if job.asked else f"{100 * job.done // max(1, job.units)}%"
 
 
 @command(

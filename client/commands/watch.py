@@ -94,7 +94,7 @@ def _display(call: Invocation) -> "Iterator[tuple[_Show, _Lost]]":
             bar.update(
                 task,
                 total=None if view.asked else view.units,
-                completed=view.counts.done,
+                completed=view.done,
                 description=view.name,
                 counts=summary(view),
             )
@@ -114,7 +114,7 @@ class _Lines:
             return
         self._next = self._clock() + PLAIN_SECONDS
         of = "" if view.asked else f" of {view.units:,}"
-        terminal.note(f"{view.name}: {view.counts.done:,}{of} ({summary(view)})")
+        terminal.note(f"{view.name}: {view.done:,}{of} ({summary(view)})")
 
 
 def summary(view: "JobView") -> str:
@@ -122,7 +122,9 @@ def summary(view: "JobView") -> str:
     counts = view.counts
     parts = [(counts.accepted, "accepted"), (counts.settled, "settled")]
     parts += [(counts.computing, "computing"), (counts.revealing, "revealing")]
-    parts += [(counts.failed, "failed"), (counts.cancelled, "cancelled")]
+    parts += [(counts.failed, "failed")]
+    if view.active or not view.asked:  # else they are those that nobody asked for
+        parts += [(counts.cancelled, "cancelled")]
     parts += [(view.wrong, "wrong answer" if view.wrong == 1 else "wrong answers")]
     text = ", ".join(f"{count:,} {name}" for count, name in parts if count) or "not begun"
     if counts.settled:

@@ -49,6 +49,9 @@ def view(policy: str = "pair", settings: dict[str, int] | None = None, /, **coun
 def test_a_job_that_is_asked_has_no_end_to_come_to(capsys: pytest.CaptureFixture[str]) -> None:
     _Lines().show(replace(view(accepted=3, open=27), asked=True))
     assert capsys.readouterr().err == "a job: 3 (3 accepted)\n"
+    over = replace(view(accepted=3, failed=1, cancelled=26), asked=True, state="finished")
+    _Lines().show(over)
+    assert capsys.readouterr().err == "a job: 4 (3 accepted, 1 failed)\n"
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
