@@ -44,9 +44,7 @@ class Report:
         value = asdict(self)
         for each in value["series"]:
             for key in ("means", "mosts"):
-                each[key] = [
-                    round(gap, DIGITS) if math.isfinite(gap) else None for gap in each[key]
-                ]
+                each[key] = [_rounded(gap) for gap in each[key]]
         return value
 
     @classmethod
@@ -69,7 +67,10 @@ class Report:
 
 
 def _rounded(gap: float) -> float | None:
-    return round(gap, DIGITS) if math.isfinite(gap) else None
+    """Never to 0, which means that an exact check accepts."""
+    if not math.isfinite(gap):
+        return None
+    return max(round(gap, DIGITS), 10**-DIGITS) if gap else 0.0
 
 
 def read(path: Path) -> list[Report]:

@@ -43,6 +43,15 @@ def test_a_report_survives_its_file(tmp_path: Path) -> None:
     assert paper.read(path) == [made()]
 
 
+def test_the_smallest_gap_is_still_one_after_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "models.json"
+    paper.add(path, made(series=(Series(HONEST, "fast", "fast", 2, 2, (0.0, 1e-7), (0.0, 1e-6)),)))
+    (once,) = paper.read(path)
+    assert once.series[0].exact == 1
+    paper.add(path, once)
+    assert paper.read(path) == [once]
+
+
 def test_a_report_of_the_same_command_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "models.json"
     for report in (made(), made(command="another"), made(answers=7)):
