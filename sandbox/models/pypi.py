@@ -21,6 +21,8 @@ _WHEELS = (
     "--abi=cp311",
     "--abi=none",
 )
+_OTHER = "DO NOT MATCH THE HASHES"
+"""What pip says of a file that is not the one that was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +48,18 @@ def fetch(package: Package, cache: Path, say: Say) -> Path:
             return path
     say(f"fetching {package.name} {package.version} from PyPI")
     with tempfile.TemporaryDirectory(dir=folder) as target:
+        wanted = Path(target, "wanted.txt")  # pip runs no source before it has looked at its hash
+        wanted.write_text(f"{package.name}=={package.version} --hash=sha256:{package.sha256}\n")
         done = programs.run(
             [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-cache-dir"]
             + (["--no-binary", ":all:"] if package.source else [*_WHEELS])
-            + ["--dest", target, f"{package.name}=={package.version}"],
+            + ["--require-hashes", "--dest", target, "--requirement", str(wanted)],
             os.environ | {"PIP_DISABLE_PIP_VERSION_CHECK": "1"},
         )
         found = [path for path in Path(target).iterdir() if _is(path, package)]
         if not found:
-            reason = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+            said = done.stderr.decode(errors="replace")
+            reason = [] if _OTHER in said else said.strip().splitlines()[-1:]
             raise UnavailableError(
                 f"{package.name} {package.version} could not be fetched: "
                 + (" ".join(reason)[:300] or "it is not the file that was expected"),

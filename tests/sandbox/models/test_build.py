@@ -106,6 +106,34 @@ def test_a_fetched_file_that_is_another_is_not_kept(
     assert not list((tmp_path / "packages").iterdir())
 
 
+BACKEND = """
+import pathlib
+pathlib.Path({marker!r}).touch()
+"""
+PROJECT = """
+[build-system]
+requires = []
+build-backend = "backend"
+backend-path = ["."]
+"""
+
+
+def test_no_code_of_a_source_runs_that_is_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marker, source = tmp_path / "ran", tmp_path / "tiny-1.0"
+    source.mkdir()
+    (source / "pyproject.toml").write_text(PROJECT)
+    (source / "backend.py").write_text(BACKEND.format(marker=str(marker)))
+    with tarfile.open(tmp_path / "tiny-1.0.tar.gz", "w:gz") as packed:
+        packed.add(source, source.name)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    with pytest.raises(UnavailableError, match="not the file that was expected"):
+        fetch(Package("tiny", "1.0", "00" * 32, source=True), tmp_path, say)
+    assert not marker.exists()
+
+
 @pytest.mark.engine
 @pytest.mark.parametrize("engine", Engine)
 def test_an_engine_is_one_layer_on_the_runtime_image(
