@@ -17,6 +17,9 @@ from tests.interop.peer import spell
 from tests.interop.processes import peer, tracker
 
 URL = f"http://{LAN[0]}:8400"
+ATTEMPTS = 3
+"""transmission pauses a magnet link when its metadata is there, and goes on at once; if its command
+line looks just then, which is rare, it takes the pause for the end."""
 
 
 @pytest.fixture
@@ -52,15 +55,24 @@ async def test_transmission_fetches_from_us(
     torrent, file = torrent_of(content, announce_url(URL, scheme))
     (tmp_path / "given.torrent").write_bytes(file)
     given = str(tmp_path / "given.torrent") if by == "torrent" else magnet_of(torrent)
-    theirs, wanted = tmp_path / "theirs", torrent.info.root.hex()
     (tmp_path / "ours").mkdir()
     (tmp_path / "ours" / "content").write_bytes(content)
     with peer(URL, str(tmp_path / "ours"), inside=ours.inside) as seeder:
         seeder.hear()
-        command = [*other.inside, *transmission(program, given, theirs, 51413)]
-        with running(command, tmp_path / "log"):
-            await until(lambda: (theirs / wanted).exists())
-            assert (theirs / wanted).read_bytes() == content
+        for attempt in range(ATTEMPTS):
+            theirs = tmp_path / f"theirs-{attempt}"
+            command = [*other.inside, *transmission(program, given, theirs, 51413)]
+            brought = theirs / torrent.info.root.hex()
+            if await is_brought(brought, command, tmp_path / f"log-{attempt}"):
+                break
+        assert brought.read_bytes() == content
+
+
+async def is_brought(file: Path, command: list[str], log: Path) -> bool:
+    """Whether a client brings ``file`` before it ends."""
+    with running(command, log) as process:
+        await until(lambda: file.exists() or process.poll() is not None)
+    return file.exists()
 
 
 @pytest.mark.parametrize("scheme", ["http"])
