@@ -100,6 +100,15 @@ class WebRtcConnector:
         return dial
 
 
+async def _end(connection: RTCPeerConnection) -> None:
+    """Close a connection, which may be closing by itself.
+
+    aiortc lets all who close wait for one future: one of them who was cancelled would cancel it,
+    and leave the connection half closed.
+    """
+    await asyncio.shield(connection.close())
+
+
 class WebRtcDial:
     """A peer connection on its way to an open data channel."""
 
@@ -160,7 +169,7 @@ class WebRtcDial:
     async def close(self) -> None:
         """See ``Dial``."""
         if not self._handed_over:
-            await self._connection.close()
+            await _end(self._connection)
 
     async def _set_remote(self, sdp: str, kind: str) -> None:
         try:
@@ -226,7 +235,7 @@ class WebRtcChannel:
         """See ``Channel``."""
         self.lost()
         with suppress(ConnectionError):
-            await self._connection.close()
+            await _end(self._connection)
 
     def lost(self) -> None:
         """Nothing more will come or go."""

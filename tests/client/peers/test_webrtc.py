@@ -39,6 +39,19 @@ async def connected() -> AsyncIterator[tuple[Channel, Channel]]:
         gc.collect()
 
 
+async def test_who_is_cancelled_while_it_closes_leaves_nothing_half_closed() -> None:
+    dial = await WebRtcConnector().offer()
+    async with asyncio.timeout(30):
+        async with asyncio.TaskGroup() as group:
+            closing = [group.create_task(dial.close()) for _ in range(3)]
+            await asyncio.sleep(0)
+            closing[0].cancel()
+            closing[1].cancel()
+        await dial.close()
+    assert closing[0].cancelled()
+    assert not closing[2].cancelled()
+
+
 async def test_bytes_arrive_whole_and_in_order_past_the_high_water_mark() -> None:
     data = os.urandom(webrtc.HIGH_WATER * 2 + 12_345)
     async with connected() as (one, two):
