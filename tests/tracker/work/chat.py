@@ -249,3 +249,8 @@ def only(actor: Actor) -> LeaseToken:
     """The only lease of an actor."""
     (token,) = actor.leases
     return token
+
+
+def trusted() -> Chat:
+    """A chat whose answers nobody checks."""
+    return Chat(policy=Policy.TRUSTED)
