@@ -37,8 +37,8 @@ from client.incoming import CONTENT, INFO, JOURNAL, LAYER, Incoming
 from client.inventory import INCOMING, named_in, parts_in, stored_in
 from client.syncer import PAUSE, Syncer
 from workunits.errors import LimitError, LocalError, MalformedError, UnavailableError
-from workunits.ids import BlobRef
-from workunits.metainfo import Hasher, Metainfo, Readable
+from workunits.ids import HASH_SIZE, BlobRef
+from workunits.metainfo import LEAF_SIZE, Hasher, Metainfo, Readable, layer_root
 
 _READ = 1024 * 1024
 _RESERVE = 64 * 1024 * 1024
@@ -181,6 +181,21 @@ class BlobStore:
             with suppress(OSError):
                 os.utime(self._folder(ref) / INFO)
             return path
+
+    def digests_of(self, ref: BlobRef) -> bytes:
+        """The roots of the SHA-256 trees of the pieces of a blob that is here, in order, 32 bytes
+        each; empty where they cannot be read, or do not lead to its root."""
+        info = self._entries.get(ref)
+        if info is None or info.count <= 1:
+            return info.root if info is not None else b""
+        try:
+            layer = (self._folder(ref) / LAYER).read_bytes()
+        except OSError:
+            return b""
+        whole = len(layer) == info.count * HASH_SIZE
+        if whole and layer_root(layer, info.piece_length // LEAF_SIZE) == info.root:
+            return layer
+        return b""
 
     def open(self, ref: BlobRef) -> BinaryIO:
         """Open the content for reading. Raises ``UnavailableError`` when it is not here."""

@@ -6,11 +6,11 @@ from typing import BinaryIO
 
 from client.blobs import BlobStore
 from client.disk import disk_error
-from client.incoming import LAYER, Incoming
+from client.incoming import Incoming
 from client.peers.storage import Halted, never
 from workunits.errors import LocalError, UnavailableError
-from workunits.ids import HASH_SIZE, BlobRef
-from workunits.metainfo import Metainfo, parse_info
+from workunits.ids import BlobRef
+from workunits.metainfo import parse_info
 from workunits.torrents import TorrentInfo, of_blob
 
 
@@ -41,17 +41,8 @@ class BlobShelf:
         info, path = self._store.info_of(self._ref), self._store.path_of(self._ref)
         if info is None or path is None:
             raise UnavailableError(f"blob {self._ref} is not in the store", hint="Fetch it first.")
-        return Whole(self._store.open(self._ref), path, info.count, self._digests(info, path))
-
-    @staticmethod
-    def _digests(info: Metainfo, path: Path) -> bytes:
-        if info.count == 1:
-            return info.root
-        try:
-            layer = (path.parent / LAYER).read_bytes()
-        except OSError:
-            return b""
-        return layer if len(layer) == info.count * HASH_SIZE else b""
+        digests = self._store.digests_of(self._ref)
+        return Whole(self._store.open(self._ref), path, info.count, digests)
 
 
 class Whole:

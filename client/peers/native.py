@@ -21,7 +21,16 @@ from client.folders import FolderShelf, places_of
 from client.peers.engine import EVERYWHERE, GRACE, PATIENCE, SEED_REASON
 from client.peers.native_alerts import NativeAlerts
 from client.peers.native_member import Listener, NativeMember
-from client.peers.native_params import FLAGS, SEED, extend, params_of, place
+from client.peers.native_params import (
+    FLAGS,
+    SEED,
+    extend,
+    params_of,
+    params_of_blob,
+    place,
+    resume,
+)
+from client.peers.native_renewal import FLUSH_SECONDS, Renewal
 from client.peers.native_tracker import NativeTracker
 from client.peers.native_webseed import assist
 from client.peers.network import Network
@@ -42,10 +51,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-CONTENT = "content"
 TICK = 1.0
-FINAL_SECONDS = 5.0
-"""How long the end of a swarm waits for libtorrent to put on disk what it has."""
 
 
 class NativeSwarm:
@@ -82,9 +88,13 @@ class NativeSwarm:
         self._past = Traffic()
         self._base = tracker.rstrip("/")
         self._alerts = NativeAlerts(
-            store, self._members, clock=lambda: self._clock(), leave=self._leave
+            *(store, self._members),
+            clock=lambda: self._clock(),
+            leave=self._leave,
+            renew=lambda member, error: self._renewal.renew(member, error),
         )
         self._session = Session(network, self._limits, self._alerts.hear)
+        self._renewal = Renewal(self._session, self._spawn)
         self._tracker = NativeTracker(
             *(self._base, network, self._session, self._members),
             identity=identity,
@@ -235,24 +245,10 @@ class NativeSwarm:
     # -- members ----------------------------------------------------------------------------
 
     def _add(self, name: bytes, params: Any, **about: Any) -> NativeMember:
-        handle = self._admit(params)
+        handle = self._renewal.admit(params)
         member = NativeMember(name, handle, handle.status(0), self._clock(), **about)
         self._members[name] = member
         return member
-
-    def _admit(self, params: Any) -> Any:
-        try:
-            return self._session.add(params)
-        except RuntimeError as error:
-            raise LocalError(
-                f"libtorrent does not take the torrent: {error}", hint="Use the engine aiortc."
-            ) from None
-
-    def _replace(self, member: NativeMember, params: Any) -> None:
-        """libtorrent takes metainfo that no peer gave it at the start only."""
-        self._session.remove(member.handle)
-        member.handle = self._admit(params)
-        member.status = member.handle.status(0)
 
     def _member_of(self, ref: BlobRef) -> NativeMember | None:
         member = self._members.get(ref.v1)
@@ -267,8 +263,8 @@ class NativeSwarm:
         info, path = self._store.info_of(ref), self._store.path_of(ref)
         if self._member_of(ref) is not None or info is None or path is None or not ref.length:
             return
-        params = params_of(ref.v1, ref.v2, path.parent, self._tracker.urls(), raw=info.raw)
-        params.renamed_files = {0: CONTENT}
+        digests = self._store.digests_of(ref)
+        params = params_of_blob(ref, path.parent, self._tracker.urls(), info, digests=digests)
         params.have_pieces = [True] * info.count
         params.flags |= SEED
         self._add(ref.v1, params, ref=ref, blob=info, seeding=True)
@@ -277,22 +273,19 @@ class NativeSwarm:
         """Fetch a blob, or go on with it."""
         known = self._store.part_info_of(ref)
         storage = self._store.begin(known) if known is not None else None
-        params = self._blob_params(ref, known, storage.verified if storage else frozenset())
+        have = storage.verified if storage is not None else frozenset()
+        params = self._blob_params(ref, known, have)
         member = self._add(ref.v1, params, ref=ref, blob=known, storage=storage)
-        if known is not None and storage is not None:
-            member.kept = sum(map(known.size_of, storage.verified))
+        member.params = lambda have: self._blob_params(ref, member.blob, have)
+        member.kept = sum(map(known.size_of, have)) if known is not None else 0
         member.result = asyncio.get_running_loop().create_future()
         self._spawn(self._run, member, member.result, self._run_blob(member, ref), member=member)
         return member
 
     def _blob_params(self, ref: BlobRef, info: Metainfo | None, have: frozenset[int]) -> Any:
-        folder = self._store.part_folder(ref)
-        raw = info.raw if info is not None else None
-        params = params_of(ref.v1, ref.v2, folder, self._tracker.urls(), raw=raw)
-        params.renamed_files = {0: CONTENT}
+        params = params_of_blob(ref, self._store.part_folder(ref), self._tracker.urls(), info)
         if info is not None and have:
-            params.have_pieces = [piece in have for piece in range(info.count)]
-            params.flags |= FLAGS.no_verify_files
+            resume(params, have, info.count)
         return params
 
     async def _wait(self, member: NativeMember, progress: Listener | None) -> Any:
@@ -383,16 +376,19 @@ class NativeSwarm:
         assert shelf is not None
         if info is None:
             info = await member.ask("metadata")
-        storage = member.storage = await begin(shelf, info)
-        params = params_of(info.v1, info.v2, folder, self._tracker.urls(), raw=info.raw)
-        extend(params, target, self._network)
-        place(params, places_of(info, target.name))
-        params.have_pieces = [piece in storage.verified for piece in range(info.count)]
-        params.flags |= FLAGS.no_verify_files
-        params.flags |= FLAGS.sequential_download if sequential else 0
-        member.kept = sum(map(info.size_of, storage.verified))
+        known = info
+
+        def params(have: frozenset[int]) -> Any:
+            made = params_of(known.v1, known.v2, folder, self._tracker.urls(), raw=known.raw)
+            extend(made, target, self._network)
+            place(made, places_of(known, target.name))
+            resume(made, have, known.count)
+            made.flags |= FLAGS.sequential_download if sequential else 0
+            return made
+
+        member.storage, member.params = await begin(shelf, info), params
         member.progressed = self._clock()
-        self._replace(member, params)
+        self._renewal.replace(member)
         await member.ended.wait()
         await self._commit(member, info if info.single and info.v2 else None)
         return info
@@ -401,7 +397,7 @@ class NativeSwarm:
         """Every piece is there: check the SHA-256 side, and give it all its name."""
         if member.failure is not None:
             raise member.failure
-        storage, about = member.storage, member.blob or member.info
+        storage, about = member.storage, member.about
         assert storage is not None and about is not None
         asked = member.ask("resume")
         member.handle.save_resume_data(libtorrent.save_resume_flags_t.flush_disk_cache)
@@ -424,7 +420,7 @@ class NativeSwarm:
             member.flushing |= member.fresh
             member.handle.flush_cache()
         if asked:
-            await asyncio.wait(asked, timeout=FINAL_SECONDS)
+            await asyncio.wait(asked, timeout=FLUSH_SECONDS)
 
     def _told(self, member: NativeMember, ref: BlobRef, info: Metainfo) -> None:
         """The info dictionary came from the web seed."""
@@ -432,7 +428,7 @@ class NativeSwarm:
             return
         try:
             member.blob, member.storage = info, self._store.begin(info)
-            self._replace(member, self._blob_params(ref, info, member.storage.verified))
+            self._renewal.replace(member)
         except SwarmError as error:
             member.fail(error)
 

@@ -25,12 +25,15 @@ class NativeAlerts:
         *,
         clock: Callable[[], float],
         leave: Callable[[NativeMember], None],
+        renew: Callable[[NativeMember, SwarmError], None],
     ) -> None:
-        """``members`` are by info-hash, and change; ``leave`` ends one."""
+        """``members`` are by info-hash, and change; ``leave`` ends one, ``renew`` has libtorrent
+        begin again with one, or ends it with the error."""
         self._store = store
         self._members = members
         self._clock = clock
         self._leave = leave
+        self._renew = renew
 
     def hear(self, alert: Any) -> None:
         """Take an alert."""
@@ -86,6 +89,7 @@ class NativeAlerts:
             try:
                 for piece in pieces:
                     member.storage.keep(piece, b"")
+                    member.sure.add(piece)
             except SwarmError as error:
                 member.fail(error)
         member.answer("flushed", None)
@@ -96,7 +100,9 @@ class NativeAlerts:
             log.warning("torrent %s is served no longer: %s", member.name.hex(), reason)
             self._leave(member)
         elif alert.error.category().name() == "libtorrent":
-            # Its own complaints are about the torrent: its two halves name different bytes.
-            member.fail(MalformedError(f"the torrent is no good: {reason}"))
+            # Its own complaints are about the torrent: its two halves name different bytes. Or a
+            # peer sent wrong ones: it keeps their SHA-256 until it gets right ones, and when the
+            # last other piece comes before those, all of them do not lead to the root.
+            self._renew(member, MalformedError(f"the torrent is no good: {reason}"))
         else:
             member.fail(LocalError(f"libtorrent cannot go on: {reason}", hint="Check the disk."))

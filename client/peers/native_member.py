@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from client.folders import FolderShelf
-from client.peers.stats import Progress
+from client.peers.stats import Progress, Traffic
 from client.peers.storage import Storage
 from workunits.errors import SwarmError, UnavailableError
 from workunits.ids import BlobRef
@@ -53,9 +53,24 @@ class NativeMember:
     """Pieces that came since the disk was last told to keep them."""
 
     flushing: set[int] = field(default_factory=set)
+    sure: set[int] = field(default_factory=set)
+    """Pieces that the disk was told to keep."""
+
+    params: Callable[[frozenset[int]], Any] | None = None
+    """What libtorrent is told of it, given the pieces that are there; None before we know them."""
+
+    renewals: int = 0
+    """How often libtorrent gave it up, and was given it again."""
+
+    renewing: bool = False
+    """Whether that is about to happen."""
+
+    past: Traffic = field(default_factory=Traffic)
+    """With peers, before it was given again."""
+
     from_webseed: int = 0
     kept: int = 0
-    """Bytes that were here before."""
+    """Bytes that were here before, less ``from_webseed`` of then."""
 
     received: int = 0
     others: int | None = None
@@ -85,6 +100,16 @@ class NativeMember:
         return self.others == 0
 
     @property
+    def about(self) -> Metainfo | TorrentInfo | None:
+        """Its metainfo, once that is known."""
+        return self.blob or self.info
+
+    @property
+    def have(self) -> frozenset[int]:
+        """Pieces that are there for good."""
+        return self.storage.verified | self.sure if self.storage is not None else frozenset()
+
+    @property
     def total(self) -> int:
         """Bytes in all; 0 while nobody has said so."""
         return self.ref.length if self.ref is not None else int(self.status.total_wanted)
@@ -106,12 +131,12 @@ class NativeMember:
         """Bytes of content that peers sent and that were of use."""
         # In the endgame libtorrent counts as redundant what it has not counted as received.
         useful = int(self.status.total_done) - self.kept - self.from_webseed
-        return max(0, min(int(self.status.total_payload_download), useful))
+        return self.past.peers + max(0, min(int(self.status.total_payload_download), useful))
 
     @property
     def sent(self) -> int:
         """Bytes of content that peers were given."""
-        return int(self.status.total_payload_upload)
+        return self.past.sent + int(self.status.total_payload_upload)
 
     def fail(self, error: SwarmError) -> None:
         """Give up the download."""
@@ -120,6 +145,21 @@ class NativeMember:
         self.ended.set()
         for what in list(self.answers):
             self.answer(what, error)
+
+    def renew(self, admit: Callable[[Any], Any]) -> None:
+        """Give it to libtorrent again, with the pieces that are there for good.
+
+        ``admit`` takes parameters and gives a handle; the one before must have been removed.
+        """
+        assert self.params is not None and self.about is not None
+        have = self.have
+        self.past.peers, self.past.sent = self.from_peers, self.sent
+        self.kept = sum(map(self.about.size_of, have)) - self.from_webseed
+        self.handle = admit(self.params(have))
+        self.status = self.handle.status(0)
+        again = UnavailableError("libtorrent began again", hint="Ask for it again.")
+        for what in list(self.answers):
+            self.answer(what, again)
 
     def report(self) -> None:
         """Tell those who wait how far it is."""

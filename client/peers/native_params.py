@@ -1,6 +1,6 @@
 """What libtorrent is told of a torrent that it is given."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,8 +10,11 @@ import libtorrent
 from client.peers.addresses import Reachable, Zone, zone_of
 from client.peers.network import Network, TcpPolicy
 from workunits.errors import MalformedError
+from workunits.ids import BlobRef
 from workunits.links import Target
+from workunits.metainfo import Metainfo
 
+CONTENT = "content"
 FLAGS = libtorrent.torrent_flags
 SEED = FLAGS.upload_mode | FLAGS.no_verify_files
 """Content of ours was checked when it came. libtorrent must never mend it: others read it too."""
@@ -41,6 +44,29 @@ def params_of(
     params.trackers = trackers
     params.flags = FLAGS.disable_dht | FLAGS.apply_ip_filter
     return params
+
+
+def params_of_blob(
+    ref: BlobRef,
+    folder: Path,
+    trackers: list[str],
+    info: Metainfo | None = None,
+    *,
+    digests: bytes = b"",
+) -> Any:
+    """The same for a blob below ``folder``; ``digests`` are those of its pieces."""
+    raw = info.raw if info is not None else None
+    # A layer of one piece is no layer (BEP 52).
+    layers = {info.root: digests} if info is not None and digests and info.count > 1 else None
+    params = params_of(ref.v1, ref.v2, folder, trackers, raw=raw, layers=layers)
+    params.renamed_files = {0: CONTENT}
+    return params
+
+
+def resume(params: Any, have: Collection[int], count: int) -> None:
+    """Say which of ``count`` pieces are there, so that it does not look."""
+    params.have_pieces = [piece in have for piece in range(count)]
+    params.flags |= FLAGS.no_verify_files
 
 
 def extend(params: Any, target: Target, network: Network) -> None:

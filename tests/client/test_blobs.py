@@ -2,15 +2,17 @@
 
 import os
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 
 from client.blobs import BlobStore
 from client.disk import SpaceError
+from client.incoming import LAYER
 from workunits.errors import LimitError, LocalError, MalformedError, UnavailableError
 from workunits.ids import BlobRef
-from workunits.metainfo import Hasher, Metainfo, build_info
+from workunits.metainfo import Hasher, Metainfo, build_info, hash_stream
 
 QUOTA = 100_000
 
@@ -217,6 +219,31 @@ def test_pieces_that_fit_their_sha1_but_not_the_v2_root_are_rejected(store: Blob
         incoming.commit()
     incoming.close()
     assert store.path_of(forged.ref) is None and store.used == 0
+
+
+@pytest.mark.parametrize("broken", ["missing", "short", "wrong"])
+def test_digests_that_do_not_lead_to_the_root_are_not_passed_on(
+    store: BlobStore, broken: str
+) -> None:
+    data = os.urandom(40_000)
+    hashed = hash_stream(BytesIO(data), len(data))
+    ref = store.add(data)
+    assert store.digests_of(ref) == hashed.layer
+    path = store.path_of(ref)
+    assert path is not None
+    layer = path.with_name(LAYER)
+    layer.chmod(0o600)
+    if broken == "missing":
+        layer.unlink()
+    else:
+        layer.write_bytes({"short": hashed.layer[32:], "wrong": bytes(len(hashed.layer))}[broken])
+    assert store.digests_of(ref) == b""
+
+
+def test_the_digest_of_a_blob_of_one_piece_is_its_root(store: BlobStore) -> None:
+    ref = store.add(b"x")
+    assert store.digests_of(ref) == info_of(b"x").root
+    assert store.digests_of(info_of(b"y").ref) == b""
 
 
 def test_a_removed_blob_is_gone(store: BlobStore) -> None:

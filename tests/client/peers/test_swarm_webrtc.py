@@ -105,4 +105,4 @@ async def test_a_download_goes_on_while_the_tracker_restarts(
         assert not waiting.done()
         await tracker.start()
         assert (await waiting).read_bytes() == data
-        assert seeder.stats.tracker_online
+        await until(lambda: seeder.stats.tracker_online)
