@@ -246,7 +246,9 @@ class Salon:
 
 
 @contextmanager
-def open_salon(folder: Path, engine: Engine, model: Path, converted: Path) -> Iterator[Salon]:
+def open_salon(
+    folder: Path, engine: Engine, model: Path, converted: Path, *, context: int = CONTEXT
+) -> Iterator[Salon]:
     """A tracker, a published model, a key, two volunteers; all of it ends with the block.
 
     ``converted`` is the model as ctransformers reads it.
@@ -258,7 +260,7 @@ def open_salon(folder: Path, engine: Engine, model: Path, converted: Path) -> It
         swarm.grant(asker, 3 * BUDGET)
         swarm.grant(publisher, 1)
         salon = Salon(swarm, engine, asker, publisher, converted)
-        what = ("--engine", "ctransformers", "--name", MODEL, "--context", str(CONTEXT))
+        what = ("--engine", "ctransformers", "--name", MODEL, "--context", str(context))
         swarm.background(publisher, "model", "add", str(model), *what)
         salon.staff("one", "two")
         salon.secret = salon.open_key("main", BUDGET)

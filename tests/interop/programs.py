@@ -39,6 +39,9 @@ BUNDLES = ("playwright-core@1.56.1", "webtorrent@2.8.5")
 Later ones of playwright-core want a node that Debian 12 does not have.
 """
 
+AGENT = "@continuedev/cli@1.5.47"
+"""A coding agent of npm: the command line of Continue, which is an editor's extension too."""
+
 NEXT = ("trixie", "aria2", "transmission-cli")
 MIRROR = "http://deb.debian.org/debian"
 """The Debian whose programs know hybrid torrents, which of them, and from where."""
@@ -77,6 +80,20 @@ def bundles() -> Path:
     """The folder with ``BUNDLES``, each under its name without the version."""
     need("node", "npm")
     return _install("bundles", BUNDLES, _unpack)
+
+
+def agent() -> Path:
+    """The program of ``AGENT``."""
+    need("node", "npm")
+    program = _install("agent", AGENT, _add_agent) / "node_modules" / ".bin" / "cn"
+    done = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"{AGENT} does not start with node {version('node', '--version')}")
+    return program
+
+
+def _add_agent(folder: Path) -> None:
+    _npm(folder, "install", "--ignore-scripts", "--no-audit", "--no-fund", AGENT)
 
 
 def _extract(folder: Path) -> None:
