@@ -101,18 +101,38 @@ def rows(report: Report) -> list[tuple[str, ...]]:
     return [_row(report, each) for each in report.series]
 
 
-def _row(report: Report, series: Series) -> tuple[str, ...]:
+def brief_rows(report: Report) -> list[tuple[str, ...]]:
+    """The same for a terminal: without the bounds, and without saying what a mistake is."""
+    found = (_row(report, each, bounds=False) for each in report.series)
+    return [(*row[:3], *row[4:]) for row in found]
+
+
+def brief_facts(report: Report) -> dict[str, str]:
+    """What is to be known of ``brief_rows``, and what was measured beside."""
+    most = _percent(calibration.wilson(0, report.answers)[1])
+    return {
+        "model": f"{report.model} ({report.quantisation})",
+        "a mistake": "an honest answer that is rejected, another one that is accepted",
+        f"0 of {report.answers}": f"less than {most} with 97.5 % certainty",
+        "exact checks": f"{report.confirmed} confirmed, {report.disagreed} not",
+        "mean gap": f"at most {report.mean_gap} thousandths within the margins",
+        "largest gap": f"at most {report.most_gap} thousandths within the margins",
+    }
+
+
+def _row(report: Report, series: Series, *, bounds: bool = True) -> tuple[str, ...]:
     honest = series.claims == HONEST
     exact = series.count - series.exact if honest else series.exact
-    exactly = _share(exact, series.count) if series.maker == series.checker else ""
+    own = series.maker == series.checker
+    exactly = _share(exact, series.count, bounds) if own else ""
     by_margin, mean, most = "", "", ""
     if series.mosts and report.most_gap:
         found = calibration.judge(series.samples(), report.mean_gap, report.most_gap)
         within = found.rejected.found if honest else found.accepted[0].found
-        by_margin = _share(within, series.count)
+        by_margin = _share(within, series.count, bounds)
     if series.mosts and math.isfinite(max(series.mosts)):
         mean, most = f"{max(series.means):.4f}", f"{max(series.mosts):.3f}"
-    claims = series.claims if series.maker == series.checker else f"honest, {series.maker}"
+    claims = series.claims if own else f"honest, {series.maker}"
     mistake = "rejected" if honest else "accepted"
     return claims, str(series.count), str(series.same), mistake, exactly, by_margin, mean, most
 
@@ -129,11 +149,19 @@ COLUMNS = (
 )
 
 
-def _share(found: int, of: int) -> str:
+BRIEF_COLUMNS = ("claims", "answers", "same", "exact", "margins", "mean", "largest")
+
+
+def _share(found: int, of: int, bounds: bool) -> str:
     if not of:
         return ""
-    _, most = calibration.wilson(found, of)
-    return f"{found} ({100 * found / of:.2g} %, < {100 * most:.2g} %)"
+    bound = f", < {_percent(calibration.wilson(found, of)[1])}" if bounds else ""
+    return f"{found} ({_percent(found / of)}{bound})"
+
+
+def _percent(share: float) -> str:
+    percent = 100 * share
+    return f"{percent:.0f} %" if percent >= 99.5 else f"{percent:.2g} %"  # not 1e+02
 
 
 def cost_rows(costs: Sequence[Cost]) -> list[tuple[str, ...]]:

@@ -344,14 +344,7 @@ def _show(call: Invocation, report: "Report") -> None:
     if call.json:
         terminal.show_json(report.value())
         return
-    terminal.show_table(*paper.filled(paper.COLUMNS, paper.rows(report)))
+    terminal.show_table(*paper.filled(paper.BRIEF_COLUMNS, paper.brief_rows(report)))
     if report.costs:
         terminal.show_table(paper.COST_COLUMNS, paper.cost_rows(report.costs))
-    terminal.show_facts(
-        {
-            "model": f"{report.model} ({report.quantisation})",
-            "exact checks": f"{report.confirmed} confirmed, {report.disagreed} not",
-            "mean gap": f"{report.mean_gap} thousandths",
-            "largest gap": f"{report.most_gap} thousandths",
-        }
-    )
+    terminal.show_facts(paper.brief_facts(report))

@@ -3,6 +3,9 @@
 import math
 from pathlib import Path
 
+import pytest
+
+from client import terminal
 from client.calibration import report as paper
 from client.calibration.measuring import Cost, Series
 from client.calibration.report import COLUMNS, Report
@@ -74,6 +77,19 @@ def test_the_table_counts_honest_answers_that_are_rejected_and_lies_that_are_not
         ("Q2_K", "accepted", "0 ", "1 "),
         ("Q3_K_M", "accepted", "1 ", ""),
     ]
+
+
+def test_the_table_of_a_terminal_fits_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    gaps = (0.0,) * 999
+    claimed = Series("one plausible token", "a", "a", 1000, 1000, (*gaps, 12.0), (*gaps, 88.0))
+    same = Series("Q8_0", "a", "a", 1000, 1000, (*gaps, 0.0), (*gaps, 0.0))
+    report = made(answers=200, series=(claimed, same))
+    terminal.show_table(*paper.filled(paper.BRIEF_COLUMNS, paper.brief_rows(report)))
+    terminal.show_facts(paper.brief_facts(report))
+    said = capsys.readouterr().out
+    assert max(map(len, said.splitlines())) <= 80
+    assert "1000 (100 %)" in said
+    assert "less than 1.9 %" in said
 
 
 def test_near_misses_do_not_decide_the_thresholds() -> None:
