@@ -110,13 +110,13 @@ def brief_rows(report: Report) -> list[tuple[str, ...]]:
 def brief_facts(report: Report) -> dict[str, str]:
     """What is to be known of ``brief_rows``, and what was measured beside."""
     most = _percent(calibration.wilson(0, report.answers)[1])
+    margins = f"mean gap {report.mean_gap}, largest gap {report.most_gap} thousandths"
     return {
         "model": f"{report.model} ({report.quantisation})",
         "a mistake": "an honest answer that is rejected, another one that is accepted",
         f"0 of {report.answers}": f"less than {most} with 97.5 % certainty",
         "exact checks": f"{report.confirmed} confirmed, {report.disagreed} not",
-        "mean gap": f"at most {report.mean_gap} thousandths within the margins",
-        "largest gap": f"at most {report.most_gap} thousandths within the margins",
+        "margins": margins if report.most_gap else "none, answers are compared exactly",
     }
 
 

@@ -372,17 +372,15 @@ class NativeSwarm:
     async def _run_folder(
         self, member: NativeMember, target: Target, folder: Path, *, sequential: bool
     ) -> TorrentInfo:
-        shelf, info = member.shelf, member.info
+        shelf = member.shelf
         assert shelf is not None
-        if info is None:
-            info = await member.ask("metadata")
-        known = info
+        info: TorrentInfo = member.info or await member.ask("metadata")
 
         def params(have: frozenset[int]) -> Any:
-            made = params_of(known.v1, known.v2, folder, self._tracker.urls(), raw=known.raw)
+            made = params_of(info.v1, info.v2, folder, self._tracker.urls(), raw=info.raw)
             extend(made, target, self._network)
-            place(made, places_of(known, target.name))
-            resume(made, have, known.count)
+            place(made, places_of(info, target.name))
+            resume(made, have, info.count)
             made.flags |= FLAGS.sequential_download if sequential else 0
             return made
 

@@ -19,7 +19,7 @@ class Renewal:
     """Adds torrents to a session, and adds them again."""
 
     def __init__(self, session: Session, spawn: Callable[..., None]) -> None:
-        """``spawn`` runs a coroutine function for a member, which it gets by name as well."""
+        """``spawn(work, *args, member=member)`` runs ``work(*args)`` until ``member`` is left."""
         self._session = session
         self._spawn = spawn
 

@@ -86,7 +86,7 @@ def agent() -> Path:
     """The program of ``AGENT``."""
     need("node", "npm")
     program = _install("agent", AGENT, _add_agent) / "node_modules" / ".bin" / "cn"
-    done = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
+    done = subprocess.run([program, "--version"], capture_output=True, timeout=60, check=False)
     if done.returncode:
         pytest.skip(f"{AGENT} does not start with node {version('node', '--version')}")
     return program

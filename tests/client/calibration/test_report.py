@@ -90,6 +90,8 @@ def test_the_table_of_a_terminal_fits_80_columns(capsys: pytest.CaptureFixture[s
     assert max(map(len, said.splitlines())) <= 80
     assert "1000 (100 %)" in said
     assert "less than 1.9 %" in said
+    assert "mean gap 10, largest gap 1000 thousandths" in said
+    assert "exactly" in paper.brief_facts(made(mean_gap=0, most_gap=0))["margins"]
 
 
 def test_near_misses_do_not_decide_the_thresholds() -> None:
